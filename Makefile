@@ -1,0 +1,78 @@
+# Needs Python 3.11 or later, make and a C library. `make help` lists what there is.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+LIBS     := libs/swarm_common libs/swarm_cli
+SERVICES := $(addprefix services/,coordinator model_agent consensus memory_sync metrics optimizer)
+PARTS    := $(LIBS) $(SERVICES)
+PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
+EDITABLE := -e 'libs/swarm_common[grpc,numpy]' $(addprefix -e ,$(filter-out libs/swarm_common,$(PARTS)))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run up down test test-docker coverage lint format bench docs pins clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## .venv with all eight packages (editable) and the tools, at pinned versions
+
+$(STAMP): constraints.txt requirements-dev.txt $(addsuffix /pyproject.toml,$(PARTS))
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is %s; name one: make setup PYTHON=python3.13" % sys.version.split()[0])'
+	@echo "setting up $(VENV) (about a minute; seconds with a warm cache)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -c constraints.txt hatchling editables
+	@$(PIP) install -c constraints.txt --no-build-isolation -r requirements-dev.txt $(EDITABLE)
+	@touch $@
+
+run: setup ## starts the embedded stack and runs the `quick` suite; says where report and trace are
+	@$(BIN)/swarm run quick
+
+up: setup ## starts the embedded stack and leaves it running
+	@$(BIN)/swarm up
+
+down: setup ## stops the embedded stack
+	@$(BIN)/swarm down
+
+test: setup ## all tests that need no Docker
+	@$(BIN)/python -m pytest -m 'not docker' $(ARGS)
+
+test-docker: setup ## the tests that need Docker
+	@$(BIN)/python -m pytest -m docker $(ARGS)
+
+coverage: setup ## `make test`, then lines and branches covered, child processes too
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -m 'not docker' $(ARGS); status=$$?; \
+	  $(BIN)/coverage combine --quiet; $(BIN)/coverage report; exit $$status
+
+lint: setup ## ruff (rules and format) and mypy --strict
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: setup ## lets ruff mend what it can
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format --quiet
+
+bench: setup ## performance measurements of the platform itself
+	@$(BIN)/python bench/run.py $(ARGS)
+
+docs: setup ## writes the generated parts of docs/ again
+	@mkdir -p docs/reference
+	@$(BIN)/swarm schema --asyncapi > docs/reference/asyncapi.json
+	@$(BIN)/swarm schema --jsonschema > docs/reference/events.schema.json
+	@if test -f docs/generate.py; then $(BIN)/python docs/generate.py; fi
+
+pins: ## installs the newest versions allowed into a throw-away venv and writes constraints.txt from them
+	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	  $(PYTHON) -m venv "$$scratch"; pip="$$scratch/bin/python -m pip --disable-pip-version-check --quiet"; \
+	  $$pip install hatchling editables; \
+	  $$pip install --no-build-isolation -r requirements-dev.txt $(EDITABLE); \
+	  sed -n '/^#/p' constraints.txt > "$$scratch/pins"; \
+	  $$pip freeze --exclude-editable --exclude pip --exclude setuptools | LC_ALL=C sort -f >> "$$scratch/pins"; \
+	  cp "$$scratch/pins" constraints.txt
+
+clean: ## removes what the build and the tests left; not your runs
+	@rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@find libs services tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

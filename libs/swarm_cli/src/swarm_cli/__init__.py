@@ -1,0 +1,1 @@
+"""The swarm command: embedded stack, run, watch, report, export, replay, compare."""

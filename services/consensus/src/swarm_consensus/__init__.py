@@ -1,0 +1,1 @@
+"""Makes one answer out of many; runs decision protocols."""

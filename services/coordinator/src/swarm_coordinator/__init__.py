@@ -1,0 +1,1 @@
+"""Plans a run, schedules its tasks, retries and finishes it."""

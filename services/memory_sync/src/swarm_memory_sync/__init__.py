@@ -1,0 +1,1 @@
+"""The swarm's shared memory and its replicas."""

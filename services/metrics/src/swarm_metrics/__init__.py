@@ -1,0 +1,1 @@
+"""Projections, statistics, queries and the dashboard."""

@@ -1,0 +1,1 @@
+"""Does the work: trains and predicts with models, acts with an LLM."""

@@ -1,0 +1,1 @@
+"""Suggestions, CLAUDE.md optimisation, search."""

@@ -1,0 +1,39 @@
+"""Wall-clock times for people and logs; durations come from ``time.perf_counter_ns`` and from nowhere else."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+_NS = 1_000_000_000
+
+
+def now_ns() -> int:
+    """Return the wall clock in nanoseconds since 1970 (UTC)."""
+    return time.time_ns()
+
+
+_second = -1
+_prefix = ""
+
+
+def format_ns(ns: int) -> str:
+    """Return an RFC 3339 time in UTC with microseconds: ``2026-11-21T10:00:00.000123Z``."""
+    global _second, _prefix  # noqa: PLW0603 - the text of the last second, formatted once and not per event
+    second, rest = divmod(ns, _NS)
+    if second != _second:
+        _prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        _second = second
+    return f"{_prefix}.{rest // 1000:06d}Z"
+
+
+def parse_ns(text: str) -> int:
+    """Return nanoseconds since 1970 of an RFC 3339 time; a time without offset counts as UTC.
+
+    Raises ``ValueError`` where the text is no such time.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * _NS + delta.microseconds * 1000

@@ -1,0 +1,93 @@
+"""Context ``agent``: what model-agent did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from swarm_common.events.arrays import Array
+from swarm_common.events.registry import Data, event
+from swarm_common.events.task import TaskFailedData
+
+
+@event("agent.task_done", concludes=True, volatile=("elapsed_us",))
+class TaskDone(Data, frozen=True, kw_only=True):
+    """An empty task of the suite ``noop`` went through: what is measured is the platform."""
+
+    task: str
+    index: int = 0
+    elapsed_us: float = 0.0
+
+
+@event("agent.data_prepared", concludes=True, volatile=("elapsed_s",))
+class DataPrepared(Data, frozen=True, kw_only=True):
+    """A data set was loaded or made, and split. The truth travels here, features never do."""
+
+    task: str
+    dataset: str
+    problem: str
+    """``classification`` or ``regression``."""
+    n_train: int
+    n_test: int
+    n_features: int
+    classes: tuple[str, ...] = ()
+    """Class names; ``y_train`` and ``y_test`` index into them."""
+    y_train: Array
+    y_test: Array
+    sha256: str
+    """Of features and truth, in the order of the split."""
+    split_seed: int
+    elapsed_s: float
+
+
+@event(
+    "agent.model_trained",
+    volatile=("fit_s", "cpu_s", "fold_s", "score_s", "max_rss_bytes", "worker", "started", "waited_s"),
+)
+class ModelTrained(Data, frozen=True, kw_only=True):
+    """A model was fitted: what it scored out of fold, and what that cost."""
+
+    task: str
+    model: str
+    model_type: str
+    hyperparameters: dict[str, Any]
+    """As the fitted estimator reports them."""
+    n_train: int
+    n_features: int
+    folds: int
+    """0 where no out-of-fold predictions were asked for."""
+    fold_scores: tuple[float, ...] = ()
+    score_name: str
+    """``accuracy`` or ``r2``."""
+    fitted: str
+    """sha256 over the fitted model's predictions: evidence that two runs fitted the same."""
+    fit_s: float
+    """Wall time of the final fit on all training rows."""
+    fold_s: tuple[float, ...] = ()
+    score_s: float
+    """Wall time of predicting the held-out rows."""
+    cpu_s: float
+    """CPU time (user and system) of the worker process for all of the task."""
+    max_rss_bytes: int
+    worker: str
+    """Instance and process that did it."""
+    started: str
+    """RFC 3339, the worker's wall clock."""
+    waited_s: float
+    """From taking the task to a free worker process."""
+
+
+@event("agent.predicted", concludes=True)
+class Predicted(Data, frozen=True, kw_only=True):
+    """A fitted model's predictions: class probabilities ``(rows, classes)``, or values ``(rows,)``."""
+
+    task: str
+    model: str
+    held_out: Array
+    """For the rows kept apart, in the order of ``DataPrepared.y_test``."""
+    out_of_fold: Array | None = None
+    """For the training rows, each predicted by a fit that had not seen it."""
+
+
+@event("agent.task_failed")
+class AgentTaskFailed(TaskFailedData, frozen=True, kw_only=True):
+    """A task of model-agent ended without a result."""

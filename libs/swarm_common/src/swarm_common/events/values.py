@@ -1,0 +1,86 @@
+"""Values that several events share: tasks, metrics, targets."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Better = Literal["higher", "lower", "neither"]
+Op = Literal[">=", "<=", ">", "<", "=="]
+Lane = Literal["io", "cpu"]
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A unit of work of a run, as planned."""
+
+    id: str
+    """Unique in its run, and a subject token: letters, digits, ``_`` and ``-``."""
+    kind: str
+    """Which handler of the service does it: ``train``, ``combine``."""
+    service: str
+    lane: Lane = "io"
+    """``cpu`` work goes to warm processes, one a core; ``io`` work shares the service's event loop."""
+    params: dict[str, Any] = {}
+    after: tuple[str, ...] = ()
+    """Tasks that must have concluded before; their results are this task's inputs, in this order."""
+    decides: bool = False
+    """Whether the planner is asked again when this task has concluded, although others are still open."""
+    max_attempts: int = 3
+    timeout_s: float | None = None
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured number. ``value`` is ``None`` where it could not be measured, and ``reason`` says why."""
+
+    name: str
+    value: float | None
+    unit: str
+    """``ratio``, ``s``, ``us``, ``bytes``, ``tasks/s``, ``count``..."""
+    better: Better = "higher"
+    n: int | None = None
+    """How many observations the value summarises."""
+    low: float | None = None
+    """Lower end of the interval that ``estimator`` names."""
+    high: float | None = None
+    estimator: str = ""
+    """How value and interval were made: ``mean; 95 % bootstrap, 1000 resamples``."""
+    timing: bool = False
+    """Whether it tells of time or machine, so that it stays out of the digest."""
+    source: tuple[str, ...] = ()
+    """Ids of the events it was computed from."""
+    reason: str = ""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A promise about a metric: ``accuracy >= 0.85``."""
+
+    metric: str
+    op: Op
+    target: float
+
+    def met_by(self, value: float | None) -> bool:
+        """Say whether ``value`` keeps the promise; what could not be measured does not."""
+        if value is None:
+            return False
+        match self.op:
+            case ">=":
+                return value >= self.target
+            case "<=":
+                return value <= self.target
+            case ">":
+                return value > self.target
+            case "<":
+                return value < self.target
+            case "==":
+                return value == self.target
+
+
+class JudgedTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """A target beside what was measured."""
+
+    metric: str
+    op: Op
+    target: float
+    value: float | None
+    met: bool

@@ -1,0 +1,50 @@
+"""Histories: where handlers find their inputs, live or recorded."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from swarm_common.events import Event, lookup
+from swarm_common.log.eventlog import decode_stored
+from swarm_common.log.reader import read_stored
+
+if TYPE_CHECKING:
+    from swarm_common.log.eventlog import EventLog
+
+
+class LiveHistory:
+    """Reads the log on the broker."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    async def run(self, run: str) -> Sequence[Event]:
+        return await self._log.read_run(run)
+
+    async def result(self, run: str, task: str) -> Event | None:
+        found = None
+        async for stored in read_stored(self._log.broker, f"swarm.*.{run}.*.{task}"):
+            _, context, _, name, *_ = stored.subject.split(".")
+            if lookup(f"{context}.{name}").cls.concludes:
+                found = stored
+        return None if found is None else await self._log.resolve(decode_stored(found))
+
+
+class RecordedHistory:
+    """Looks into a list of events, such as an exported file."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._runs: dict[str, list[Event]] = defaultdict(list)
+        self._results: dict[tuple[str, str], Event] = {}
+        for event in events:
+            self._runs[event.run].append(event)
+            if event.data is not None and event.data.concludes:
+                self._results.setdefault((event.run, event.data.task), event)  # type: ignore[attr-defined]
+
+    async def run(self, run: str) -> Sequence[Event]:
+        return self._runs[run]
+
+    async def result(self, run: str, task: str) -> Event | None:
+        return self._results.get((run, task))

@@ -1,0 +1,121 @@
+"""Settings: flags, then ``SWARM_*`` environment variables, then ``swarm.toml``. Validated at once; errors name the key."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from swarm_common.errors import SettingsError
+
+PREFIX = "SWARM_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every command and service can be told. A field ``x_y`` is ``SWARM_X_Y`` and ``x_y`` in swarm.toml."""
+
+    nats_url: str = ""
+    """Broker to use; empty means the embedded one under ``home``."""
+    home: str = "~/.local/state/swarmbench"
+    """Where the embedded stack keeps state and logs."""
+    nats_port: int = msgspec.field(default=4222)
+    """Port of the embedded broker on 127.0.0.1; 0, or one that is taken, means any free one."""
+    session: str = "default"
+    """Name that runs are filed under."""
+    profile: Literal["fast", "durable", "cluster"] = "fast"
+    """Durability of the log; see docs/running.md for what each can lose."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+    health_file: str = "/tmp/swarm-health"  # noqa: S108 - a container's own; the embedded stack names another
+    """Touched while the service is healthy."""
+    cpu_workers: int = 0
+    """Worker processes of a service that computes; 0 means one a core."""
+    io_slots: int = 128
+    """Tasks that a service handles at once on its event loop."""
+    max_bytes: int = -1
+    """Upper bound of the log in bytes; -1 means the disk."""
+    stream_replicas: int = 1
+    data_dir: str = ""
+    """Where a service keeps projections; empty means in memory."""
+    dashboard_port: int = 0
+    """Port of the dashboard on 127.0.0.1 (in a container: on all interfaces of the container); 0 means none."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("nats_port", 0, 65535),
+            ("dashboard_port", 0, 65535),
+            ("cpu_workers", 0, 1024),
+            ("io_slots", 1, 100_000),
+            ("stream_replicas", 1, 5),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                msg = f"{name} is {value}; allowed is {low} to {high}"
+                raise ValueError(msg)
+
+    @property
+    def home_path(self) -> Path:
+        return Path(self.home).expanduser().absolute()
+
+
+_BY_NAME = {field.name: field for field in msgspec.structs.fields(Settings)}
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Settings:
+    """Return the settings; raises :class:`SettingsError` naming source and key of what does not fit.
+
+    ``file`` defaults to ``swarm.toml`` in the working directory, which may be absent. Flags that are ``None`` count as
+    not given.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    path = file or Path("swarm.toml")
+    if path.exists() or file is not None:
+        for key, value in _read_toml(path).items():
+            values[key], origin[key] = value, f"{path}: {key}"
+    for name in _BY_NAME:
+        variable = PREFIX + name.upper()
+        if environ.get(variable):
+            values[name], origin[name] = environ[variable], variable
+    for key, value in (flags or {}).items():
+        if value is not None:
+            values[key], origin[key] = value, f"--{key.replace('_', '-')}"
+    _check_names(values, origin)
+    for key, value in values.items():
+        try:
+            msgspec.convert(value, _BY_NAME[key].type, strict=False)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"{origin[key]} is {value!r}: {error}", field=key, given=str(value)) from None
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        key = next((name for name in values if str(error).startswith(f"{name} ")), "")
+        raise SettingsError(f"{origin.get(key, 'settings')}: {error}", field=key) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}", field=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is no TOML: {error}", field=str(path)) from error
+
+
+def _check_names(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
+    for key in values:
+        if key not in _BY_NAME:
+            raise SettingsError(
+                f"{origin[key]} is no setting; settings are {', '.join(sorted(_BY_NAME))}", field=key, given=key
+            )

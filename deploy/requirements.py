@@ -14,9 +14,13 @@ OURS = re.compile(r"swarm-[a-z-]+(?:\[(?P<extras>[^\]]*)\])?")
 
 
 def requirements(projects: list[dict], extras: list[str]) -> list[str]:
-    """Return the requirements of ``projects``; the last one's ``extras``, and the extras it asks of the others, count."""
+    """Return the requirements of ``projects``, with those of ``extras`` and of the extras they ask of each other."""
     found: set[str] = set()
-    declared = {name: needs for project in projects for name, needs in project.get("optional-dependencies", {}).items()}
+    declared = {
+        name: needs
+        for project in projects
+        for name, needs in project.get("optional-dependencies", {}).items()
+    }
     waiting = [need for project in projects for need in project["dependencies"]]
     waiting += [need for extra in extras for need in declared[extra]]
     while waiting:
@@ -31,7 +35,9 @@ def requirements(projects: list[dict], extras: list[str]) -> list[str]:
 
 if __name__ == "__main__":
     files = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
-    wanted = [argument.removeprefix("--extras=") for argument in sys.argv[1:] if argument.startswith("--extras=")]
+    wanted = [
+        argument.removeprefix("--extras=") for argument in sys.argv[1:] if argument.startswith("--extras=")
+    ]
     tables = [tomllib.loads(Path(file).read_text(encoding="utf-8"))["project"] for file in files]
     names = [name.strip() for name in ",".join(wanted).split(",") if name.strip()]
     sys.stdout.write("".join(f"{need}\n" for need in requirements(tables, names)))

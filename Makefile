@@ -44,12 +44,10 @@ test-docker: setup ## the tests that need Docker
 coverage: setup ## `make test`, then lines and branches covered, child processes too
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -m 'not docker' $(ARGS); status=$$?; \
-	  $(BIN)/coverage combine --quiet; $(BIN)/coverage report; exit $$status
+	  $(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
 
 lint: setup ## ruff (rules and format) and mypy --strict
-	@$(BIN)/ruff check
-	@$(BIN)/ruff format --check
-	@$(BIN)/mypy
+	@status=0; $(BIN)/ruff check || status=1; $(BIN)/ruff format --check || status=1; $(BIN)/mypy || status=1; exit $$status
 
 format: setup ## lets ruff mend what it can
 	@$(BIN)/ruff check --fix-only --quiet

@@ -10,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -139,14 +139,15 @@ def modules() -> dict[str, str]:
     owners: dict[str, set[str]] = {}
     for distribution in importlib.metadata.distributions():
         owner = normal(distribution.metadata["Name"])
-        for file in distribution.files or ():
-            path = PurePosixPath(str(file))
-            if path.suffix not in {".py", ".so"} or path.parts[0] in {"..", "/"}:
+        for line in (distribution.read_text("RECORD") or "").splitlines():
+            path = line.partition(",")[0]
+            if path.startswith(("..", "/")) or not path.endswith((".py", ".so")):
                 continue
-            stem = path.parts[-1].partition(".")[0]
-            parts = path.parts[:-1] if stem == "__init__" else (*path.parts[:-1], stem)
+            *parts, last = path.split("/")
+            stem = last.partition(".")[0]
+            parts += [] if stem == "__init__" else [stem]
             for length in range(1, len(parts) + 1):
-                owners.setdefault(".".join(parts[:length]), set()).add(normal(distribution.metadata["Name"]))
+                owners.setdefault(".".join(parts[:length]), set()).add(owner)
     return {module: names.pop() for module, names in owners.items() if len(names) == 1}
 
 

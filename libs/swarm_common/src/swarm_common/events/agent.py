@@ -74,6 +74,8 @@ class ModelTrained(Data, frozen=True, kw_only=True):
     """RFC 3339, the worker's wall clock."""
     waited_s: float
     """From taking the task to a free worker process."""
+    warnings: tuple[str, ...] = ()
+    """What the library warned of, each once: that a fit did not converge, say."""
 
 
 @event("agent.predicted", concludes=True)

@@ -143,6 +143,7 @@ class Publisher:
                 await self._wake.wait()
                 # Let every task of this turn of the loop queue its message before deciding how they go.
                 await asyncio.sleep(0)
+                continue
             if len(self._queue) >= BATCH_FROM:
                 if self._batching:
                     await self._free()

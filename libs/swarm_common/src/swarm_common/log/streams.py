@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 STREAM = "SWARM"
+TIMER_STREAM = "SWARM_TIMERS"
 DEAD_STREAM = "SWARM_DEAD"
 ADVISORY_STREAM = "SWARM_ADVISORIES"
 BLOBS = "SWARM_BLOBS"
@@ -50,8 +51,19 @@ def stream_configs(*, max_bytes: int = -1, replicas: int = 1) -> list[StreamConf
             deny_delete=True,
             allow_direct=True,
             allow_atomic=True,
-            allow_msg_schedules=True,
             compression=StoreCompression.S2,
+        ),
+        StreamConfig(
+            name=TIMER_STREAM,
+            description="Swarmbench: what runs wait for",
+            subjects=["timer.>"],
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            max_age=7 * _DAY_S,
+            num_replicas=replicas,
+            allow_direct=True,
+            # A stream of its own: the broker refuses schedules where a full stream refuses new messages, as the log does.
+            allow_msg_schedules=True,
         ),
         StreamConfig(
             name=DEAD_STREAM,

@@ -1,7 +1,7 @@
 """Timers: scheduled messages of JetStream (NATS ADR-51), so that they outlive every process.
 
-A timer is no event. It lies under ``swarm.timer.set.<run>.<name>`` and comes out, when due, under
-``swarm.timer.fired.<run>.<name>``; what it leads to is an event of the coordinator. Setting it twice is setting it once.
+A timer is no event. It lies in a stream of its own under ``timer.set.<run>.<name>`` and comes out, when due, under
+``timer.fired.<run>.<name>``; what it leads to is an event of the coordinator. Setting it twice is setting it once.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from swarm_common.clock import format_ns
 from swarm_common.log.eventlog import EventLog
 from swarm_common.log.publisher import Message
 
-FIRED = "swarm.timer.fired.>"
-_SET = "swarm.timer.set"
-_FIRED = "swarm.timer.fired"
+FIRED = "timer.fired.>"
+_SET = "timer.set"
+_FIRED = "timer.fired"
 
 
 class Timer(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ async def set_timer(log: EventLog, timer: Timer) -> None:
 def fired(subject: str) -> tuple[str, str]:
     """Return run and name of a fired timer from its subject."""
     tokens = subject.split(".")
-    return tokens[3], tokens[4]
+    return tokens[2], tokens[3]
 
 
 def is_fired(subject: str) -> bool:

@@ -35,7 +35,7 @@ REDELIVERY_S = (0.5, 2.0, 10.0, 30.0)
 _NS = 1_000_000_000
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class Delivery(msgspec.Struct, frozen=True, eq=False):
     """A message at hand, and the ways to settle it."""
 
     msg: Msg
@@ -254,7 +254,12 @@ class Consumer:
         self._busy.add(seq)
         self._highest = max(self._highest, seq)
         self.delivered += 1
-        await self._deliver(Delivery(msg, seq, int(tokens[base]), self))
+        delivery = Delivery(msg, seq, int(tokens[base]), self)
+        try:
+            await self._deliver(delivery)
+        except Exception:
+            log.exception("delivery_failed", consumer=self.name, seq=seq)
+            await delivery.nak()
 
     def _on_status(self, msg: Msg) -> None:
         headers = msg.headers or {}

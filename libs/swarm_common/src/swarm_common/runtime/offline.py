@@ -7,7 +7,7 @@ Fields that tell of time or place are left out of the comparison; everything els
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...]
 
 
-Decide = Callable[[Sequence[Event]], Awaitable[Outcome]]
-
-
 async def decide_again(service: Service, events: Sequence[Event]) -> Outcome:
     """Feed every recorded cause to the service's pure handlers and compare."""
-    special: Decide | None = getattr(service, "decide_again", None)
-    if special is not None:
-        return await special(events)
+    if service.decide_again is not None:
+        outcome: Outcome = await service.decide_again(events)
+        return outcome
     history = RecordedHistory(events)
     by_id = {event.id: event for event in events}
     answers: dict[str, list[Event]] = {}

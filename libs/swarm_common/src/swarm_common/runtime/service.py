@@ -66,6 +66,9 @@ Query = Callable[["Context", dict[str, Any]], Awaitable[Any]]
 Hook = Callable[["Context"], Awaitable[None]]
 
 
+DecideAgain = Callable[[Sequence[Event]], Awaitable[Any]]
+
+
 class TaskHandler(msgspec.Struct, frozen=True):
     """How a kind of task is done."""
 
@@ -99,6 +102,8 @@ class Service:
         self.queries: dict[str, Query] = {}
         self.start_hooks: list[Hook] = []
         self.stop_hooks: list[Hook] = []
+        self.decide_again: DecideAgain | None = None
+        """Replay of a service whose decider is more than its handlers."""
 
     def task(self, kind: str, *, lane: Lane = "io", pure: bool = True) -> Callable[[Handler], Handler]:
         """Register the handler of a kind of task. It returns the events that report it; the last one concludes it."""

@@ -1,0 +1,186 @@
+"""What the coordinator decides. Pure: a state and a moment give events; replay, tests and life use the same function.
+
+Decisions depend on the state alone and not on which message woke the coordinator, so a crash between two messages, or
+two coordinators at once, lead to the same decisions (docs/decisions/0003).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from swarm_common import clock
+from swarm_common.events import Data, JudgedTarget, Metric, Target
+from swarm_common.events.benchmark import (
+    Cancelled,
+    Completed,
+    Failed,
+    Planned,
+    RetryScheduled,
+    TaskScheduled,
+)
+from swarm_coordinator.moment import Moment
+from swarm_coordinator.plans import Finish, SoFar, Suite
+from swarm_coordinator.state import RunState, TaskState, evolve, run_digest
+
+__all__ = ["RunState", "decide", "evolve"]
+
+#: Most tasks of a kind in flight at once, where the scenario says nothing: enough to keep workers busy, few enough
+#: that the tasks of another run are not behind all of this one's.
+PARALLEL = {"io": 512, "cpu": 16}
+#: Most events of one decision: an atomic batch takes 1,000.
+MOST_EVENTS = 500
+FIRST_DELAY_S = 0.2
+LONGEST_DELAY_S = 30.0
+
+
+def decide(state: RunState, moment: Moment, suites: Mapping[str, Suite]) -> tuple[Data, ...]:
+    """Return the events that come next; none where there is nothing to decide."""
+    started = state.started
+    if started is None or state.over:
+        return ()
+    if state.cancel is not None:
+        return (Cancelled(reason=state.cancel, **_duration(state, moment)),)
+    if state.expired:
+        return (Failed(reason=f"deadline: not done {started.timeout_s:g} s after it started", **_duration(state, moment)),)
+    verdicts = _verdicts(state, moment)
+    if verdicts and isinstance(verdicts[-1], Failed):
+        return verdicts[-1:]
+    scheduled = _schedule(state)
+    if verdicts or scheduled:
+        return (*verdicts, *scheduled)[:MOST_EVENTS]
+    if state.open == 0 or state.ask:
+        return _ask(state, moment, suites)
+    return ()
+
+
+def _verdicts(state: RunState, moment: Moment) -> tuple[Data, ...]:
+    """Say of every failed attempt whether another follows, or whether the run fails."""
+    found: list[Data] = []
+    for index in sorted(state.failed):
+        task = state.tasks[state.failed[index]]
+        if not task.retryable or task.attempt >= task.spec.max_attempts:
+            reason = f"task {task.spec.id} failed" + (f" {task.attempt} times" if task.attempt > 1 else "")
+            return (Failed(reason=reason, task=task.spec.id, error=task.error, **_duration(state, moment)),)
+        delay_s = retry_delay_s(_seed(state), task.spec.id, task.attempt)
+        found.append(
+            RetryScheduled(
+                task=task.spec.id,
+                attempt=task.attempt + 1,
+                delay_s=delay_s,
+                due=clock.format_ns(moment.now_ns + int(delay_s * 1e9)),
+                error=task.error,
+            )
+        )
+    return tuple(found)
+
+
+def _schedule(state: RunState) -> list[Data]:
+    """Return the ready tasks for which there is room, in the order in which they were planned."""
+    if not state.ready:
+        return []
+    room: dict[str, int] = {}
+    found: list[Data] = []
+    for index in sorted(state.ready):
+        task = state.tasks[state.ready[index]]
+        kind = task.spec.kind
+        if kind not in room:
+            room[kind] = _parallel(state, task) - state.in_flight.get(kind, 0)
+        if room[kind] > 0 and len(found) < MOST_EVENTS:
+            room[kind] -= 1
+            found.append(_scheduled(task, _seed(state)))
+    return found
+
+
+def _scheduled(task: TaskState, seed: int) -> TaskScheduled:
+    spec = task.spec
+    return TaskScheduled(
+        task=spec.id,
+        kind=spec.kind,
+        service=spec.service,
+        lane=spec.lane,
+        attempt=task.attempt + 1,
+        params=spec.params,
+        needs=spec.after,
+        seed=seed,
+        timeout_s=spec.timeout_s,
+    )
+
+
+def _ask(state: RunState, moment: Moment, suites: Mapping[str, Suite]) -> tuple[Data, ...]:
+    """Ask the planner what comes next."""
+    started = state.started
+    assert started is not None  # noqa: S101 - decide has looked
+    suite = suites.get(started.suite)
+    if suite is None:
+        return (Failed(reason=f"suite {started.suite} is not known to this version", **_duration(state, moment)),)
+    duration = _duration(state, moment)
+    answer = suite.plan(
+        SoFar(
+            scenario=started.scenario,
+            params=started.params,
+            seed=started.seed,
+            step=state.step,
+            results=state.results,
+            facts=state.facts,
+            elapsed_s=float(duration["duration_s"]),
+        )
+    )
+    if isinstance(answer, Finish):
+        return (_completed(state, answer, duration) if state.results else Failed(reason="no work was done", **duration),)
+    if answer.tasks:
+        return (Planned(step=state.step, tasks=answer.tasks),)
+    if state.open == 0:
+        return (Failed(reason="the planner neither ends the run nor adds tasks", **duration),)
+    return ()
+
+
+def _completed(state: RunState, finish: Finish, duration: dict[str, str | float]) -> Completed:
+    started = state.started
+    assert started is not None  # noqa: S101 - decide has looked
+    return Completed(
+        result=finish.result,
+        metrics=finish.metrics,
+        targets=tuple(judge(target, finish.metrics) for target in started.targets),
+        digest=run_digest(state),
+        tasks=len(state.results),
+        attempts=state.attempts,
+        events=state.events,
+        log_sha256=state.chain,
+        **duration,  # type: ignore[arg-type]
+    )
+
+
+def judge(target: Target, metrics: tuple[Metric, ...]) -> JudgedTarget:
+    """Hold a target against what was measured; a metric that is missing does not meet it."""
+    value = next((metric.value for metric in metrics if metric.name == target.metric), None)
+    return JudgedTarget(
+        metric=target.metric, op=target.op, target=target.target, value=value, met=target.met_by(value)
+    )
+
+
+def retry_delay_s(seed: int, task: str, attempt: int) -> float:
+    """Return the seconds before the next attempt: doubled each time, with jitter between half and all of it.
+
+    The jitter is drawn from the run's seed, so a replayed run waits as its original did. (Exponential backoff with
+    equal jitter, as in the AWS Architecture Blog, *Exponential Backoff And Jitter*, 2015.)
+    """
+    whole = min(FIRST_DELAY_S * 2 ** (attempt - 1), LONGEST_DELAY_S)
+    drawn = int.from_bytes(hashlib.sha256(f"{seed}/{task}/{attempt}".encode()).digest()[:8]) / 2**64
+    return round(whole * (0.5 + 0.5 * drawn), 6)
+
+
+def _duration(state: RunState, moment: Moment) -> dict[str, str | float]:
+    if moment.elapsed_s is not None:
+        return {"duration_s": round(moment.elapsed_s, 6), "clock": "perf_counter"}
+    return {"duration_s": round((moment.now_ns - state.started_ns) / 1e9, 6), "clock": "wall"}
+
+
+def _parallel(state: RunState, task: TaskState) -> int:
+    started = state.started
+    given = started.parallel.get(task.spec.kind) if started is not None else None
+    return PARALLEL[task.spec.lane] if given is None else given
+
+
+def _seed(state: RunState) -> int:
+    return state.started.seed if state.started is not None else 0

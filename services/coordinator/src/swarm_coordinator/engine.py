@@ -1,0 +1,217 @@
+"""The engine: reads a run's log, asks the decider, appends what it decides. The one loop behind every suite.
+
+Nothing is kept that the log does not hold: what is cached is a fold, and any coordinator can take over anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from swarm_common.errors import Conflict, SwarmError
+from swarm_common.events import Data, Event
+from swarm_common.events.benchmark import TERMINAL, Rejected, Started, TaskAbandoned, TimerFired
+from swarm_common.events.envelope import new_event
+from swarm_common.events.subjects import decisions_filter, run_filter
+from swarm_common.ids import run_id, trace_id
+from swarm_common.log.eventlog import EventLog, Expected
+from swarm_common.log.timers import Timer, set_timer
+from swarm_common.tracing import Tracer, messaging, root
+from swarm_coordinator.decider import decide
+from swarm_coordinator.moment import Stopwatch
+from swarm_coordinator.plans import Suite
+from swarm_coordinator.requests import Request, begin
+from swarm_coordinator.state import RunState, evolve
+
+log = structlog.get_logger(__name__)
+
+HANDLER = "coordinator.decide"
+_CACHED_RUNS = 1000
+_MOST_CONFLICTS = 100
+
+
+class Engine:
+    """Takes runs forward. One call at a time for a run; different runs go side by side."""
+
+    def __init__(
+        self, event_log: EventLog, tracer: Tracer, source: str, suites: Mapping[str, Suite], version: str
+    ) -> None:
+        self._log = event_log
+        self._tracer = tracer
+        self._source = source
+        self._suites = suites
+        self._version = version
+        self._stopwatch = Stopwatch()
+        self._states: dict[str, RunState] = {}
+        self._timers: set[tuple[str, str]] = set()
+        self._over: dict[str, None] = {}
+
+    async def request(self, request: Request) -> str:
+        """Begin the run that a request asks for, or reject it; return its id. A second delivery changes nothing."""
+        run = run_id(request.id)
+        began = time.perf_counter_ns()
+        parent = request.traceparent or root(trace_id(request.id))
+        with self._tracer.span(
+            "process benchmark.requested",
+            parent,
+            links=(request.traceparent,) if request.traceparent else (),
+            attributes=messaging("process", "benchmark.requested", request.id) | {"swarm.run": run},
+        ) as span:
+            moment = self._stopwatch.moment(run)
+            decided = begin(request, self._suites, moment, f"swarm-coordinator {self._version}")
+            event = new_event(
+                decided,
+                run=run,
+                source=self._source,
+                cause=request.id,
+                handler=HANDLER,
+                correlation=request.id,
+                traceparent=span.traceparent,
+                tracestate=request.tracestate,
+                duration_us=(time.perf_counter_ns() - began) // 1000,
+                time_ns=moment.now_ns,
+            )
+            try:
+                await self._log.append([event], Expected(0, decisions_filter(run)))
+            except Conflict:
+                return run  # delivered twice: the run is under way
+            if isinstance(decided, Started):
+                self._stopwatch.start(run)
+                log.info("run_started", run=run, suite=decided.suite, scenario=decided.scenario, trace_id=event.trace_id)
+            elif isinstance(decided, Rejected):
+                log.info("run_rejected", run=run, field=decided.field, reason=decided.reason, trace_id=event.trace_id)
+        return run
+
+    async def advance(self, run: str, *, at_least: int = 0, links: Sequence[str] = ()) -> None:
+        """Read what is new of a run and decide until there is nothing left to decide.
+
+        ``at_least`` is a sequence that must have been read: the one of the message that woke us.
+        """
+        if run in self._over:
+            return
+        for _ in range(_MOST_CONFLICTS):
+            began = time.perf_counter_ns()
+            state = await self._read(run, at_least)
+            moment = self._stopwatch.moment(run)
+            decided = decide(state, moment, self._suites)
+            if not decided:
+                await self._set_timers(state)
+                return
+            with self._tracer.span(
+                "process swarm.decide",
+                state.traceparent,
+                links=links,
+                attributes=messaging("process", "swarm", state.last_id, "coordinator") | {"swarm.run": run},
+            ) as span:
+                events = self._events(state, decided, span.traceparent, moment.now_ns, began)
+                terminal = decided[-1].type in TERMINAL
+                expected = (
+                    Expected(state.last_seq, run_filter(run)) if terminal else Expected(state.own_seq, decisions_filter(run))
+                )
+                try:
+                    await self._log.append(events, expected)
+                except Conflict:
+                    continue  # somebody wrote in between: read and decide again
+            if terminal:
+                self._ended(run, decided[-1], state)
+                return
+        raise SwarmError(f"run {run}: {_MOST_CONFLICTS} conflicts in a row")
+
+    async def timer(self, run: str, name: str) -> None:
+        """A timer came due: record it where the run still waits for it, and decide."""
+        await self._record(run, lambda state: _timer_fired(state, name))
+
+    async def abandon(self, run: str, task: str, attempt: int, reason: str) -> None:
+        """A task was delivered as often as allowed: record it where it is still in flight, and decide."""
+        await self._record(run, lambda state: _abandoned(state, task, attempt, reason))
+
+    async def _record(self, run: str, fact: object) -> None:
+        for _ in range(_MOST_CONFLICTS):
+            state = await self._read(run)
+            data: Data | None = fact(state)  # type: ignore[operator]
+            if data is None:
+                break
+            with self._tracer.span("process timer.fired", state.traceparent) as span:
+                events = self._events(state, (data,), span.traceparent, self._stopwatch.moment(run).now_ns, time.perf_counter_ns())
+                try:
+                    await self._log.append(events, Expected(state.own_seq, decisions_filter(run)))
+                except Conflict:
+                    continue
+            break
+        await self.advance(run)
+
+    async def _read(self, run: str, at_least: int = 0) -> RunState:
+        """Return the state of a run as the log has it now."""
+        state = self._states.get(run) or RunState(run=run)
+        for attempt in range(50):
+            for event in await self._log.read_run(run, after=state.last_seq):
+                state = evolve(state, event)
+            if state.last_seq >= at_least:
+                break
+            await asyncio.sleep(0.01 * attempt)  # a replica of the stream that lags behind its leader
+        else:
+            raise SwarmError(f"run {run}: the log does not show event {at_least} yet")
+        if len(self._states) >= _CACHED_RUNS and run not in self._states:
+            del self._states[next(iter(self._states))]
+        self._states[run] = state
+        return state
+
+    def _events(
+        self, state: RunState, decided: Sequence[Data], traceparent: str, now_ns: int, began_ns: int
+    ) -> list[Event]:
+        duration_us = (time.perf_counter_ns() - began_ns) // 1000
+        return [
+            new_event(
+                data,
+                run=state.run,
+                source=self._source,
+                cause=state.last_id,
+                handler=HANDLER,
+                index=index,
+                correlation=state.correlation,
+                traceparent=traceparent,
+                tracestate=state.tracestate,
+                duration_us=duration_us,
+                time_ns=now_ns,
+            )
+            for index, data in enumerate(decided)
+        ]
+
+    async def _set_timers(self, state: RunState) -> None:
+        """Have the broker hold every timer the run waits for; those this process set already are left alone."""
+        if state.over:
+            return
+        for name, due_ns in state.timers.items():
+            if (state.run, name) not in self._timers:
+                await set_timer(self._log, Timer(state.run, name, due_ns))
+                self._timers.add((state.run, name))
+
+    def _ended(self, run: str, data: Data, state: RunState) -> None:
+        self._states.pop(run, None)
+        self._over[run] = None
+        if len(self._over) > _CACHED_RUNS:
+            del self._over[next(iter(self._over))]
+        self._stopwatch.forget(run)
+        self._timers -= {(run, name) for name in state.timers}
+        log.info("run_ended", run=run, how=data.type, events=state.events + 1, trace_id=state.traceparent[3:35])
+
+
+def _timer_fired(state: RunState, name: str) -> TimerFired | None:
+    due_ns = state.timers.get(name)
+    if due_ns is None or state.over:
+        return None
+    due = Timer(state.run, name, due_ns).due
+    if name == "deadline":
+        return TimerFired(timer=name, due=due)
+    _, attempt, task = name.split("-", 2)
+    return TimerFired(timer=name, due=due, task=task, attempt=int(attempt))
+
+
+def _abandoned(state: RunState, task: str, attempt: int, reason: str) -> TaskAbandoned | None:
+    known = state.tasks.get(task)
+    if state.over or known is None or known.status != "in_flight" or known.attempt != attempt:
+        return None
+    return TaskAbandoned(task=task, attempt=attempt, reason=reason)

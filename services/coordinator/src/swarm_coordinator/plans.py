@@ -1,0 +1,161 @@
+"""What a suite is: scenarios with parameters and targets, and a pure planner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from swarm_common.errors import UsageError
+from swarm_common.events import Data, Metric, Target, Task
+
+ParamType = Literal["int", "float", "str", "bool", "list"]
+_PYTHON: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "bool": (bool,),
+    "list": (list, tuple),
+}
+
+
+class Param(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A parameter of a scenario: its type, default and what is allowed."""
+
+    name: str
+    type: ParamType
+    default: Any
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    """Allowed values; of a list, allowed members."""
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A named case of a suite."""
+
+    name: str
+    description: str
+    params: tuple[Param, ...] = ()
+    targets: tuple[Target, ...] = ()
+    timeout_s: float = 600.0
+    parallel: dict[str, int] = {}
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """What a worker recorded of a task: the event's id, its data, and their digest."""
+
+    event: str
+    data: Data
+    digest: str
+
+
+class SoFar(msgspec.Struct, frozen=True, kw_only=True):
+    """What a planner may know: the request and what has happened."""
+
+    scenario: str
+    params: Mapping[str, Any]
+    seed: int
+    step: int = 0
+    """How often tasks were planned; 0 asks for the first."""
+    results: Mapping[str, Fact] = {}
+    """By task: the event that concluded it."""
+    facts: Mapping[str, tuple[Fact, ...]] = {}
+    """By task: everything that was recorded of it, the result included, in the order of the log."""
+    elapsed_s: float = 0.0
+    """Since the run started."""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks to do next; none means to wait for those that are open."""
+
+    tasks: tuple[Task, ...] = ()
+
+
+class Finish(msgspec.Struct, frozen=True, kw_only=True):
+    """The run is done: its result, and what was measured."""
+
+    result: dict[str, Any]
+    metrics: tuple[Metric, ...]
+    deterministic: bool = True
+
+
+class Suite(Protocol):
+    """A family of benchmarks. ``plan`` is pure: the same :class:`SoFar` gives the same answer."""
+
+    name: str
+    description: str
+    scenarios: tuple[Scenario, ...]
+
+    def plan(self, sofar: SoFar) -> Step | Finish:
+        """Return the tasks that come next, or the end."""
+
+
+def find_scenario(suite: Suite, name: str) -> Scenario:
+    """Return a scenario, the first one for an empty name; raises :class:`UsageError` naming those there are."""
+    if not name:
+        return suite.scenarios[0]
+    for scenario in suite.scenarios:
+        if scenario.name == name:
+            return scenario
+    names = ", ".join(scenario.name for scenario in suite.scenarios)
+    raise UsageError(
+        f"suite {suite.name} has no scenario {name!r}; it has {names}", field="scenario", given=name, allowed=names
+    )
+
+
+def complete_params(scenario: Scenario, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters with every default filled in.
+
+    Raises :class:`UsageError` naming the parameter that is unknown, of the wrong type or out of range.
+    """
+    known = {param.name: param for param in scenario.params}
+    for name in given:
+        if name not in known:
+            allowed = ", ".join(sorted(known)) or "none"
+            raise UsageError(
+                f"scenario {scenario.name} has no parameter {name!r}; it has {allowed}",
+                field=f"params.{name}",
+                given=_text(given[name]),
+                allowed=allowed,
+            )
+    return {name: _checked(param, given.get(name, param.default)) for name, param in known.items()}
+
+
+def _checked(param: Param, value: Any) -> Any:
+    field = f"params.{param.name}"
+    if param.type == "list" and isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, _PYTHON[param.type]) or (isinstance(value, bool) and param.type != "bool"):
+        raise UsageError(
+            f"{field} is {_text(value)}; it must be of type {param.type}",
+            field=field,
+            given=_text(value),
+            allowed=param.type,
+        )
+    if param.type == "float":
+        value = float(value)
+    members = value if param.type == "list" else [value]
+    if param.choices and any(member not in param.choices for member in members):
+        allowed = ", ".join(param.choices)
+        raise UsageError(
+            f"{field} is {_text(value)}; allowed is {allowed}", field=field, given=_text(value), allowed=allowed
+        )
+    if param.type in {"int", "float"}:
+        low = float("-inf") if param.low is None else param.low
+        high = float("inf") if param.high is None else param.high
+        if not low <= value <= high:
+            raise UsageError(
+                f"{field} is {value}; allowed is {low:g} to {high:g}",
+                field=field,
+                given=str(value),
+                allowed=f"{low:g} to {high:g}",
+            )
+    return list(value) if param.type == "list" else value
+
+
+def _text(value: Any, longest: int = 100) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= longest else text[:longest] + "..."

@@ -1,0 +1,80 @@
+"""From the log into the view: events in batches, so that one transaction serves many."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from swarm_common.errors import BrokerUnavailable, InvalidEvent, NotFound
+from swarm_common.events import Event
+from swarm_metrics.projection import Projection
+
+log = structlog.get_logger(__name__)
+
+#: A batch is written when it has this many events, or this long after its first one.
+BATCH = 500
+BATCH_S = 0.05
+_PATIENCE_S = 0.5
+
+Resolve = Callable[[Event], Awaitable[Event]]
+
+
+class Feed:
+    """Collects what the replay delivers and applies it."""
+
+    def __init__(self, projection: Projection, resolve: Resolve) -> None:
+        self._projection = projection
+        self._resolve = resolve
+        self._waiting: list[Event] = []
+        self._some = asyncio.Event()
+        self._enough = asyncio.Event()
+        self._writing = asyncio.Lock()
+
+    def take(self, event: Event) -> None:
+        """Take an event; called by the replay, in the order of the log."""
+        self._waiting.append(event)
+        self._some.set()
+        if len(self._waiting) >= BATCH:
+            self._enough.set()
+
+    async def run(self) -> None:
+        """Write batches for ever."""
+        while True:
+            await self._some.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._enough.wait(), BATCH_S)
+            try:
+                await self.flush()
+            except BrokerUnavailable as error:
+                log.warning("view_waits", reason=str(error))
+                await asyncio.sleep(_PATIENCE_S)
+
+    async def flush(self) -> None:
+        """Write what has been taken so far."""
+        async with self._writing:
+            while self._waiting:
+                batch = self._waiting[:BATCH]
+                whole = [found for event in batch if (found := await self._whole(event)) is not None]
+                self._projection.apply(whole)
+                del self._waiting[: len(batch)]
+                await asyncio.sleep(0)  # others want the loop, too
+            self._some.clear()
+            self._enough.clear()
+
+    async def _whole(self, event: Event) -> Event | None:
+        """Return the event with its data, fetched where they lie in the object store.
+
+        Where they are lost the view does without the event, and says so: it must not stand still for ever.
+        """
+        if event.data is not None:
+            return event
+        try:
+            return await self._resolve(event)
+        except (NotFound, InvalidEvent) as error:
+            log.warning(
+                "event_without_data", event=event.id, type=event.type, run=event.run, reason=str(error)
+            )
+            return None

@@ -1,0 +1,198 @@
+"""Scores of predictions against the truth, with bootstrap intervals.
+
+Formulas are those of ``sklearn.metrics`` with ``average="macro"`` and ``zero_division=0``; the tests hold them equal to
+the last digit. A confusion matrix holds all that the scores of classes need, so a thousand resamples are a thousand of
+those, from one matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swarm_common.errors import UsageError
+from swarm_common.events import Better, Metric
+from swarm_common.resampling import RESAMPLES, Floats, counts, interval, stream_of
+
+Ints = NDArray[np.int64]
+_INTERVAL = f"95 % percentile bootstrap over rows, {RESAMPLES} resamples"
+_CLASS_SCORES = {
+    "accuracy": "share of right rows",
+    "precision": "mean over classes",
+    "recall": "mean over classes",
+    "f1": "mean over classes",
+}
+_VALUE_SCORES: dict[str, tuple[str, Better, str]] = {
+    "mse": ("target^2", "lower", "mean of squared errors"),
+    "mae": ("target", "lower", "mean of absolute errors"),
+    "r2": ("ratio", "higher", "1 - squared errors / squared deviations from the mean"),
+}
+
+
+def score(
+    truth: NDArray[Any],
+    predictions: Sequence[Floats],
+    sources: Sequence[tuple[str, ...]],
+    *,
+    seed: int,
+    name: str,
+) -> list[tuple[Metric, ...]]:
+    """Return the metrics of each prediction: class probabilities ``(rows, classes)`` or values ``(rows,)``.
+
+    ``sources`` are the ids of the events behind each. ``seed`` and ``name`` (of the task) give the stream of the
+    bootstrap; all predictions see the same resamples. Raises :class:`UsageError` for shapes that do not fit.
+    """
+    for prediction in predictions:
+        if len(prediction) != len(truth):
+            raise UsageError(f"{len(prediction)} predictions for {len(truth)} held-out rows", field="needs")
+    if not len(truth):
+        raise UsageError("there are no held-out rows to score", field="needs")
+    stream = stream_of(seed, name)
+    if predictions and predictions[0].ndim == 1:
+        return _score_values(truth, predictions, sources, stream)
+    return _score_classes(truth, predictions, sources, stream)
+
+
+def confusion(truth: Ints, predicted: Ints, classes: int) -> Ints:
+    """Return ``(classes, classes)``: rows are the truth, columns the predictions."""
+    return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def class_scores(matrices: NDArray[Any]) -> dict[str, Floats]:
+    """Return accuracy, precision, recall and f1 of confusion matrices ``(..., classes, classes)``.
+
+    Macro averages go over the classes that occur in truth or prediction; a quotient by zero counts as 0.
+    """
+    matrices = np.asarray(matrices, dtype=np.float64)
+    right = np.diagonal(matrices, axis1=-2, axis2=-1)
+    true, predicted = matrices.sum(axis=-1), matrices.sum(axis=-2)
+    occurs = true + predicted > 0
+
+    def macro(top: Floats, bottom: Floats) -> Floats:
+        each = np.divide(top, bottom, out=np.zeros_like(bottom), where=bottom > 0)
+        return np.asarray(each.sum(axis=-1) / occurs.sum(axis=-1))
+
+    return {
+        "accuracy": right.sum(axis=-1) / true.sum(axis=-1),
+        "precision": macro(right, predicted),
+        "recall": macro(right, true),
+        "f1": macro(2 * right, true + predicted),
+    }
+
+
+def mean_squared_error(truth: Floats, prediction: Floats) -> float:
+    """Return the mean of squared errors."""
+    return float(np.mean((truth - prediction) ** 2))
+
+
+def mean_absolute_error(truth: Floats, prediction: Floats) -> float:
+    """Return the mean of absolute errors."""
+    return float(np.mean(np.abs(truth - prediction)))
+
+
+def r2(truth: Floats, prediction: Floats) -> float:
+    """Return the coefficient of determination; of a truth that does not vary, 1 where it was met and 0 else."""
+    missed = float(((truth - prediction) ** 2).sum())
+    spread = float(((truth - truth.mean()) ** 2).sum())
+    return 1 - missed / spread if spread else float(missed == 0)
+
+
+def _score_classes(
+    truth: NDArray[Any], predictions: Sequence[Floats], sources: Sequence[tuple[str, ...]], stream: list[int]
+) -> list[tuple[Metric, ...]]:
+    rows = len(truth)
+    found = []
+    for prediction, source in zip(predictions, sources, strict=True):
+        # Classes that occur nowhere count for no mean, nor can a resample bring them.
+        occurring, both = np.unique(np.concatenate([truth, prediction.argmax(axis=1)]), return_inverse=True)
+        classes = len(occurring)
+        true, predicted = both[:rows], both[rows:]
+        values = class_scores(confusion(true, predicted, classes))
+        cells = np.eye(classes**2)[true * classes + predicted]
+        drawn = np.concatenate([block @ cells for block in counts(rows, stream)])
+        resampled = class_scores(drawn.reshape(-1, classes, classes))
+        found.append(
+            tuple(
+                _metric(
+                    name,
+                    float(values[name]),
+                    resampled[name],
+                    rows=rows,
+                    unit="ratio",
+                    better="higher",
+                    how=how,
+                    source=source,
+                )
+                for name, how in _CLASS_SCORES.items()
+            )
+        )
+    return found
+
+
+def _score_values(
+    truth: Floats, predictions: Sequence[Floats], sources: Sequence[tuple[str, ...]], stream: list[int]
+) -> list[tuple[Metric, ...]]:
+    rows = len(truth)
+    formulas: dict[str, Callable[[Floats, Floats], float]] = {
+        "mse": mean_squared_error,
+        "mae": mean_absolute_error,
+        "r2": r2,
+    }
+    centred = truth - truth.mean()
+    columns = [truth - prediction for prediction in predictions]
+    table = np.stack([centred, centred**2, *(c**2 for c in columns), *(abs(c) for c in columns)], axis=1)
+    sums = np.concatenate([block @ table for block in counts(rows, stream)])
+    spread = sums[:, 1] - sums[:, 0] ** 2 / rows
+    found = []
+    for index, (prediction, source) in enumerate(zip(predictions, sources, strict=True)):
+        squares, absolutes = sums[:, 2 + index], sums[:, 2 + len(predictions) + index]
+        resampled = {
+            "mse": squares / rows,
+            "mae": absolutes / rows,
+            # A resample of equal rows has no spread: its r2 says nothing and counts as 0.
+            "r2": 1 - np.divide(squares, spread, out=np.ones_like(spread), where=spread > 0),
+        }
+        found.append(
+            tuple(
+                _metric(
+                    name,
+                    formulas[name](truth, prediction),
+                    resampled[name],
+                    rows=rows,
+                    unit=unit,
+                    better=better,
+                    how=how,
+                    source=source,
+                )
+                for name, (unit, better, how) in _VALUE_SCORES.items()
+            )
+        )
+    return found
+
+
+def _metric(
+    name: str,
+    value: float,
+    resampled: Floats,
+    *,
+    rows: int,
+    unit: str,
+    better: Better,
+    how: str,
+    source: tuple[str, ...],
+) -> Metric:
+    low, high = interval(resampled)
+    return Metric(
+        name=name,
+        value=value,
+        unit=unit,
+        better=better,
+        n=rows,
+        low=float(low),
+        high=float(high),
+        estimator=f"{how}; {_INTERVAL}",
+        source=source,
+    )

@@ -1,0 +1,123 @@
+"""Metrics: scores, and the view of all runs. Wiring only; formulas are in :mod:`~swarm_metrics.scores`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from swarm_common.errors import NotFound, UsageError
+from swarm_common.events import Event
+from swarm_common.events.agent import DataPrepared, Predicted
+from swarm_common.events.consensus import Reached
+from swarm_common.events.metrics import Scored
+from swarm_common.log.streams import STREAM
+from swarm_common.runtime.host import Context
+from swarm_common.runtime.service import Service, Work
+from swarm_metrics import queries
+from swarm_metrics.feed import Feed
+from swarm_metrics.projection import Projection, file_in
+
+service = Service("metrics", "metrics", description="Scores, statistics, and the view of all runs.")
+_view: Projection | None = None
+_feed: Feed | None = None
+
+
+@service.on_start
+async def open_view(context: Context) -> None:
+    """Open the view, read on from where it stands, and load numpy beside."""
+    global _view, _feed  # noqa: PLW0603 - they need the log, which is there only now
+    _view = Projection(file_in(context.settings.data_dir))
+    # A log that was made anew counts from 1 again: the time of its making tells them apart.
+    info = await context.broker.js.stream_info(STREAM)
+    _view.begin(str(info.created))
+    _feed = Feed(_view, context.log.resolve)
+    context.spawn(_feed.run(), "view")
+    await context.log.replay(_feed.take, after=_view.position)
+    context.spawn(asyncio.to_thread(_load), "warm-up")
+
+
+@service.on_stop
+async def close_view(_context: Context) -> None:
+    """Write what has arrived, and close."""
+    if _feed is not None:
+        await _feed.flush()
+    if _view is not None:
+        _view.close()
+
+
+def _load() -> None:
+    from swarm_metrics import scores  # noqa: F401, PLC0415 - slow import
+
+
+@service.task("score", lane="io", pure=True)
+async def score(work: Work) -> Scored:
+    """Hold the combined prediction, and each model's, against the truth."""
+    prepared = await work.inputs_of(DataPrepared)
+    if len(prepared) != 1:
+        raise UsageError(f"the task needs one agent.data_prepared; it has {len(prepared)}", field="needs")
+    predicted = await work.inputs_of(Predicted)
+    reached = await work.inputs_of(Reached)
+    if len(reached) != 1:
+        raise UsageError(f"the task needs one consensus.reached; it has {len(reached)}", field="needs")
+    return await asyncio.to_thread(_score, work, prepared[0], reached[0], predicted)
+
+
+def _score(
+    work: Work,
+    prepared: tuple[Event, DataPrepared],
+    reached: tuple[Event, Reached],
+    predicted: list[tuple[Event, Predicted]],
+) -> Scored:
+    from swarm_metrics import scores  # noqa: PLC0415 - slow import
+
+    began = time.perf_counter_ns()
+    source, data = prepared
+    truth = data.y_test.numpy()
+    predictions = [reached[1].prediction.numpy(), *(member.held_out.numpy() for _, member in predicted)]
+    sources = [(source.id, reached[0].id), *((source.id, event.id) for event, _ in predicted)]
+    combined, *members = scores.score(truth, predictions, sources, seed=work.task.seed, name=work.task.task)
+    table = (
+        scores.confusion(truth, predictions[0].argmax(axis=1), len(data.classes)).tolist()
+        if data.classes
+        else ()
+    )
+    return Scored(
+        task=work.task.task,
+        metrics=combined,
+        members={member.model: found for (_, member), found in zip(predicted, members, strict=True)},
+        confusion=tuple(tuple(row) for row in table),
+        elapsed_s=(time.perf_counter_ns() - began) / 1e9,
+    )
+
+
+@service.query("runs")
+async def runs(_context: Context, given: dict[str, Any]) -> Any:
+    """Return runs, the latest first."""
+    return queries.runs((await _current()).connection, given)
+
+
+@service.query("run")
+async def run(_context: Context, given: dict[str, Any]) -> Any:
+    """Return one run with its tasks and metrics."""
+    return queries.run((await _current()).connection, given)
+
+
+@service.query("metrics")
+async def metrics(_context: Context, given: dict[str, Any]) -> Any:
+    """Return metrics over runs."""
+    return queries.metrics((await _current()).connection, given)
+
+
+@service.query("samples")
+async def samples(_context: Context, given: dict[str, Any]) -> Any:
+    """Return single measurements of a run."""
+    return queries.samples((await _current()).connection, given)
+
+
+async def _current() -> Projection:
+    """Return the view with all in it that has arrived."""
+    if _view is None or _feed is None:
+        raise NotFound("metrics has not started: there is no view")
+    await _feed.flush()
+    return _view

@@ -14,12 +14,12 @@ Cell = str | tuple[str, str]
 """Text, or text with a style such as ``green``."""
 
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
-_GOOD = {"completed": "green", "running": "cyan", "cancelling": "yellow", "cancelled": "yellow", "failed": "red", "rejected": "red"}
+COLOURS = {"completed": "green", "running": "cyan", "cancelling": "yellow", "cancelled": "yellow", "failed": "red", "rejected": "red"}
 
 
 def status_cell(status: str) -> Cell:
     """Return a run's status in its colour."""
-    return status, _GOOD.get(status, "")
+    return status, COLOURS.get(status, "")
 
 
 def number(value: float | None, unit: str = "") -> str:

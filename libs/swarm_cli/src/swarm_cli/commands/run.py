@@ -1,0 +1,166 @@
+"""`swarm run`: request a run, follow it, print its result."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from swarm_cli import context, output
+from swarm_cli.commands import single
+from swarm_cli.connect import client, run_async
+from swarm_cli.options import Json, Session
+from swarm_cli.progress import Show, progress
+from swarm_cli.result import show_result
+from swarm_cli.stack.control import ensure
+from swarm_common.client import Client
+from swarm_common.errors import BrokerUnavailable, SwarmError, UsageError
+from swarm_common.events.benchmark import Requested
+from swarm_common.runs import RunView
+from swarm_common.settings import Settings
+
+#: After this long without a first event a word is said: nobody seems to take requests.
+_SILENCE_S = 5.0
+#: How long an interrupted command waits for the log to say that the run is cancelled.
+_CANCEL_S = 10.0
+
+
+def run(  # noqa: PLR0913 - the parts of a request
+    suite: Annotated[str, typer.Argument(help="A suite: `swarm suites` lists them.")],
+    scenario: Annotated[str, typer.Argument(help="One of its scenarios; the first one if none is named.")] = "",
+    param: Annotated[
+        list[str] | None, typer.Option("-p", "--param", help="A parameter; may be repeated.", metavar="KEY=VALUE")
+    ] = None,
+    session: Session = None,
+    seed: Annotated[int, typer.Option(help="Where every random number of the run comes from.")] = 42,
+    timeout: Annotated[float | None, typer.Option(help="Longest life of the run, in seconds.", metavar="S")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 where a target is missed.")] = False,
+    report: Annotated[bool, typer.Option(help="Write the HTML report.")] = True,
+    json: Json = False,
+) -> int:
+    """Request a run, show its progress, print its result; starts the embedded stack where no broker is named.
+
+    Exit codes: 0 done; 1 failed, cancelled, or a target missed with --check; 2 rejected; 130 interrupted, the run is then
+    cancelled.
+    """
+    request = Requested(
+        suite=suite, scenario=scenario, params=parse_params(param or []), session=session or "", seed=seed, timeout_s=timeout
+    )
+    settings = context.settings(session=session)
+    request = msgspec.structs.replace(request, session=settings.session)
+    started = ensure(settings)
+    if started is not None and not json:
+        output.note(f"The embedded stack is ready after {started.seconds:.2f} s at {started.state.nats_url}.")
+    view, written = run_async(_run(settings, request, json=json, report=report and not json))
+    if json:
+        output.emit(view.summary())
+    else:
+        show_result(view)
+        _show_next(view, written)
+    return exit_code(view, check=check)
+
+
+def parse_params(texts: list[str]) -> dict[str, Any]:
+    """Read ``key=value``: a value that is JSON is what it says, any other one is a string.
+
+    Raises :class:`UsageError` for what has no ``=`` or no key.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise UsageError(f"-p {text!r}: it reads KEY=VALUE, as in -p folds=5", field="params", given=text)
+        try:
+            found[key] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            found[key] = value
+    return found
+
+
+def exit_code(view: RunView, *, check: bool) -> int:
+    """Return what the command exits with for a run that is over."""
+    if view.status == "rejected":
+        return 2
+    if view.status != "completed" or (check and not view.good):
+        return 1
+    return 0
+
+
+async def _run(settings: Settings, request: Requested, *, json: bool, report: bool) -> tuple[RunView, Path | None]:
+    async with client(settings) as swarm:
+        with progress(quiet=json) as show:
+            view = await _follow(swarm, request, show)
+        written = None
+        if report and view.status == "completed":
+            written = await _write_report(swarm, view, settings)
+        return view, written
+
+
+async def _follow(swarm: Client, request: Requested, show: Show) -> RunView:
+    """Request the run and follow it to its end; where we are interrupted, it is cancelled first."""
+    run = await swarm.request(request)
+    hint = asyncio.get_running_loop().call_later(
+        _SILENCE_S, output.note, "no coordinator has taken the request yet; `swarm status` shows which services run"
+    )
+
+    def on_event(view: RunView, event: Any) -> None:
+        hint.cancel()
+        show(view, event)
+
+    try:
+        return await swarm.wait(run, on_event=on_event)
+    except asyncio.CancelledError:
+        await _cancel(swarm, run)
+        raise
+    finally:
+        hint.cancel()
+
+
+async def _cancel(swarm: Client, run: str) -> None:
+    """Cancel the run and see that the log says so."""
+    output.note(f"interrupted: cancelling run {run}")
+    try:
+        async with asyncio.timeout(_CANCEL_S):
+            async with contextlib.aclosing(swarm.follow(run)) as events:
+                await anext(events.__aiter__())  # a run can be cancelled once it has begun
+            await swarm.cancel(run, "interrupted by the user")
+            view = await swarm.wait(run)
+        output.note(f"run {run} {view.status}")
+    except (TimeoutError, SwarmError) as error:
+        output.note(f"run {run} could not be cancelled ({error or 'no answer'}); `swarm cancel {run}` asks again")
+
+
+async def _write_report(swarm: Client, view: RunView, settings: Settings) -> Path | None:
+    """Write the HTML page; a page that cannot be written is no reason to lose the result."""
+    from swarm_cli.report.page import write_page  # noqa: PLC0415 - brings the template engine
+
+    path = settings.home_path / "reports" / f"{view.run}.html"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_page(path, view, await swarm.events(view.run))
+    except (OSError, BrokerUnavailable) as error:
+        output.note(f"the report could not be written: {error}")
+        return None
+    return path
+
+
+def _show_next(view: RunView, written: Path | None) -> None:
+    if view.status == "rejected":
+        return
+    if written is not None:
+        output.line(f"report: {written}")
+    output.line(f"trace:  swarm trace {view.run}" + _link(view))
+    more: Mapping[str, str] = {"look": "show", "verify": "replay", "data": "report --format json,csv,sqlite"}
+    output.line("more:   " + "   ".join(f"swarm {command} {view.run}" for command in more.values()))
+
+
+def _link(view: RunView) -> str:
+    return f"   (trace id {view.trace_id})" if view.trace_id else ""
+
+
+APPS = {"run": single(run)}

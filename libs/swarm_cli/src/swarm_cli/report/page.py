@@ -1,0 +1,122 @@
+"""The report as one HTML page that stands alone: no script, no font, no image from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, StrictUndefined
+
+import swarm_common
+from swarm_cli import render
+from swarm_cli.progress import describe
+from swarm_cli.report import charts
+from swarm_cli.report.facts import Confusion, Ensemble, ensembles
+from swarm_cli.result import best_text
+from swarm_cli.timeline import service_of, timeline
+from swarm_common.events import Event, JudgedTarget, Metric
+from swarm_common.runs import RunView
+
+#: Events listed on the page; the export holds them all.
+MOST_EVENTS = 2000
+_MOST_STEPS = 60
+
+
+def write_page(path: Path, view: RunView, events: Sequence[Event]) -> None:
+    """Write the page."""
+    path.write_text(page(view, events), encoding="utf-8")
+
+
+def page(view: RunView, events: Sequence[Event]) -> str:
+    """Return the page of a run with these events."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(
+        number=render.number, us=render.microseconds, s=render.seconds, size=render.size, json=_pretty, day=render.day_time
+    )
+    template = environment.from_string(resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8"))
+    return template.render(_content(view, events))
+
+
+def _content(view: RunView, events: Sequence[Event]) -> dict[str, Any]:
+    times = timeline(events)
+    best = view.summary()["best_known"]
+    return {
+        "view": view,
+        "version": swarm_common.__version__,
+        "took": "" if view.duration_s is None else render.seconds(view.duration_s),
+        "metrics": [_metric_row(metric, view.targets) for metric in view.metrics],
+        "metric_chart": _metric_chart(view),
+        "ensembles": [(one, _leaderboard(one)) for one in ensembles(events)],
+        "heat": _heat,
+        "gantt": charts.gantt(times),
+        "times": times,
+        "path": times.path[-_MOST_STEPS:],
+        "path_left_out": max(0, len(times.path) - _MOST_STEPS),
+        "best": "" if best is None else best_text(best, view),
+        "events": [_event_row(event) for event in events[:MOST_EVENTS]],
+        "events_left_out": max(0, len(events) - MOST_EVENTS),
+        "failed": [task for task in view.tasks.values() if task.status == "failed"],
+    }
+
+
+def _metric_row(metric: Metric, targets: Sequence[JudgedTarget]) -> dict[str, Any]:
+    return {
+        "metric": metric,
+        "value": render.number(metric.value, metric.unit),
+        "interval": render.interval(metric.low, metric.high, metric.unit),
+        "targets": [
+            (f"{one.op} {render.number(one.target, metric.unit)}", one.met) for one in targets if one.metric == metric.name
+        ],
+        "how": metric.estimator if metric.value is not None else f"not measured: {metric.reason}",
+    }
+
+
+def _metric_chart(view: RunView) -> Any:
+    """Return the chart of those metrics that share an axis: the ratios."""
+    bars = [
+        charts.Bar(
+            metric.name,
+            metric.value,
+            metric.low,
+            metric.high,
+            metric.unit,
+            [one.target for one in view.targets if one.metric == metric.name],
+        )
+        for metric in view.metrics
+        if metric.unit == "ratio" and metric.value is not None
+    ]
+    return charts.intervals(bars, "Metrics between 0 and 1, with their intervals; a line marks a target")
+
+
+def _leaderboard(ensemble: Ensemble) -> Any:
+    bars = [
+        charts.Bar(
+            member.name, member.score.value, member.score.low, member.score.high, member.score.unit, (), member.together
+        )
+        for member in ensemble.members
+        if member.score is not None and member.score.value is not None
+    ]
+    return charts.intervals(bars, f"{ensemble.score_name} of each member and of all together")
+
+
+def _heat(confusion: Confusion, count: int) -> str:
+    """Return how strongly a cell is coloured: the fourth root keeps single errors visible beside hundreds of hits."""
+    return f"{(count / confusion.largest) ** 0.25:.2f}" if confusion.largest and count else "0"
+
+
+def _event_row(event: Event) -> dict[str, Any]:
+    return {
+        "seq": event.seq,
+        "time": render.clock_time(event.time),
+        "type": event.type,
+        "who": f"{service_of(event)} {event.source.rpartition('/')[2]}",
+        "what": describe(event).removeprefix(event.type).strip(),
+        "id": event.id,
+    }
+
+
+def _pretty(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 RESAMPLES = 1000
 #: Ends of a 95 % percentile interval.
 PERCENTILES = (2.5, 97.5)
-#: Numbers in one block of counts: 16 MiB of them at most are in memory at once.
-_BLOCK = 2 * 1024 * 1024
+#: Numbers in one block of counts: what a core's cache holds. Part of what is drawn: another size draws other rows.
+_BLOCK = 65536
 
 
 def stream_of(seed: int, name: str) -> list[int]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarm_common.errors import UsageError
-from swarm_common.resampling import Floats, counts, interval, stream_of
+from swarm_common.resampling import RESAMPLES, Floats, counts, interval, stream_of
 
 STRATEGIES = ("weighted", "soft", "majority")
 
@@ -175,9 +175,13 @@ def _resampled_gains(
     """Return ``(resamples, members)``: the gains in each resample of the rows."""
     rows = len(truth)
     if whole.ndim == 2:
-        right = (whole.argmax(axis=1) == truth).astype(np.float64)
+        right = (whole.argmax(axis=1) == truth).astype(np.int8)
         differs = np.stack([right - (rest.argmax(axis=1) == truth) for rest in without], axis=1)
-        return np.concatenate([block @ differs / rows for block in counts(rows, stream)])
+        # Few patterns of right and wrong occur. To draw rows and count their patterns is to draw patterns: one
+        # multinomial a resample, however many rows there are.
+        patterns, often = np.unique(differs, axis=0, return_counts=True)
+        drawn = np.random.default_rng(stream).multinomial(rows, often / rows, size=RESAMPLES)
+        return np.asarray(drawn @ patterns.astype(np.int64) / rows)
     centred = truth - truth.mean()  # the spread does not change, and squares of small numbers lose less
     missed = (truth - whole) ** 2
     more = np.stack([(truth - rest) ** 2 - missed for rest in without], axis=1)

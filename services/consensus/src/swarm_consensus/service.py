@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import struct
 import time
 
 from swarm_common.errors import UsageError
@@ -17,12 +19,15 @@ service = Service("consensus", "consensus", description="Makes one answer out of
 
 @service.on_start
 async def warm_up(context: Context) -> None:
-    """Load numpy beside, so that neither readiness nor the first task waits for it."""
-    context.spawn(asyncio.to_thread(_load), "warm-up")
+    """Load numpy beside and combine something small, so that neither readiness nor the first task waits for it."""
+    context.spawn(asyncio.to_thread(_rehearse), "warm-up")
 
 
-def _load() -> None:
-    from swarm_consensus import combining  # noqa: F401, PLC0415 - slow import
+def _rehearse() -> None:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is loaded: these matrices are small
+    sure = Array("<f8", (2, 2), struct.pack("<4d", 0.9, 0.1, 0.1, 0.9))
+    members = [Predicted(task="", model=name, held_out=sure, out_of_fold=sure) for name in "ab"]
+    _reach(Array("<i2", (2,), struct.pack("<2h", 0, 1)), members, "weighted", seed=0, task="")
 
 
 @service.task("combine", lane="io", pure=True)

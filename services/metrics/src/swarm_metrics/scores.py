@@ -1,8 +1,7 @@
 """Scores of predictions against the truth, with bootstrap intervals.
 
 Formulas are those of ``sklearn.metrics`` with ``average="macro"`` and ``zero_division=0``; the tests hold them equal to
-the last digit. A confusion matrix holds all that the scores of classes need, so a thousand resamples are a thousand of
-those, from one matrix product.
+the last digit. A confusion matrix holds all that the scores of classes need, so a resample is one of those.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def score(
     """Return the metrics of each prediction: class probabilities ``(rows, classes)`` or values ``(rows,)``.
 
     ``sources`` are the ids of the events behind each. ``seed`` and ``name`` (of the task) give the stream of the
-    bootstrap; all predictions see the same resamples. Raises :class:`UsageError` for shapes that do not fit.
+    bootstrap. Raises :class:`UsageError` for shapes that do not fit.
     """
     for prediction in predictions:
         if len(prediction) != len(truth):
@@ -59,6 +58,12 @@ def score(
 def confusion(truth: Ints, predicted: Ints, classes: int) -> Ints:
     """Return ``(classes, classes)``: rows are the truth, columns the predictions."""
     return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def confusion_of(truth: Ints, probabilities: Floats) -> tuple[tuple[int, ...], ...]:
+    """Return the confusion matrix of each row's likeliest class, the lowest of equals, as plain numbers."""
+    matrix = confusion(truth, probabilities.argmax(axis=1), probabilities.shape[1])
+    return tuple(tuple(row) for row in matrix.tolist())
 
 
 def class_scores(matrices: NDArray[Any]) -> dict[str, Floats]:
@@ -103,17 +108,16 @@ def r2(truth: Floats, prediction: Floats) -> float:
 def _score_classes(
     truth: NDArray[Any], predictions: Sequence[Floats], sources: Sequence[tuple[str, ...]], stream: list[int]
 ) -> list[tuple[Metric, ...]]:
-    rows = len(truth)
+    rows, rng = len(truth), np.random.default_rng(stream)
     found = []
     for prediction, source in zip(predictions, sources, strict=True):
         # Classes that occur nowhere count for no mean, nor can a resample bring them.
         occurring, both = np.unique(np.concatenate([truth, prediction.argmax(axis=1)]), return_inverse=True)
-        classes = len(occurring)
-        true, predicted = both[:rows], both[rows:]
-        values = class_scores(confusion(true, predicted, classes))
-        cells = np.eye(classes**2)[true * classes + predicted]
-        drawn = np.concatenate([block @ cells for block in counts(rows, stream)])
-        resampled = class_scores(drawn.reshape(-1, classes, classes))
+        matrix = confusion(both[:rows], both[rows:], len(occurring))
+        values = class_scores(matrix)
+        # To draw rows with replacement and count their cells is to draw cells: one multinomial a resample.
+        drawn = rng.multinomial(rows, matrix.ravel() / rows, size=RESAMPLES)
+        resampled = class_scores(drawn.reshape(RESAMPLES, *matrix.shape))
         found.append(
             tuple(
                 _metric(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import struct
 import time
 from typing import Any
 
 from swarm_common.errors import NotFound, UsageError
-from swarm_common.events import Event
+from swarm_common.events import Array, Event
 from swarm_common.events.agent import DataPrepared, Predicted
 from swarm_common.events.consensus import Reached
 from swarm_common.events.metrics import Scored
@@ -25,7 +27,7 @@ _feed: Feed | None = None
 
 @service.on_start
 async def open_view(context: Context) -> None:
-    """Open the view, read on from where it stands, and load numpy beside."""
+    """Open the view, read on from where it stands, and score something small beside: that loads numpy."""
     global _view, _feed  # noqa: PLW0603 - they need the log, which is there only now
     _view = Projection(file_in(context.settings.data_dir))
     # A log that was made anew counts from 1 again: the time of its making tells them apart.
@@ -34,7 +36,7 @@ async def open_view(context: Context) -> None:
     _feed = Feed(_view, context.log.resolve)
     context.spawn(_feed.run(), "view")
     await context.log.replay(_feed.take, after=_view.position)
-    context.spawn(asyncio.to_thread(_load), "warm-up")
+    context.spawn(asyncio.to_thread(_rehearse), "warm-up")
 
 
 @service.on_stop
@@ -46,8 +48,13 @@ async def close_view(_context: Context) -> None:
         _view.close()
 
 
-def _load() -> None:
-    from swarm_metrics import scores  # noqa: F401, PLC0415 - slow import
+def _rehearse() -> None:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is loaded: these matrices are small
+    from swarm_metrics import scores  # noqa: PLC0415 - slow import
+
+    truth = Array("<i2", (2,), struct.pack("<2h", 0, 1)).numpy()
+    sure = Array("<f8", (2, 2), struct.pack("<4d", 0.9, 0.1, 0.1, 0.9)).numpy()
+    scores.score(truth, [sure], [()], seed=0, name="")
 
 
 @service.task("score", lane="io", pure=True)
@@ -74,19 +81,15 @@ def _score(
     began = time.perf_counter_ns()
     source, data = prepared
     truth = data.y_test.numpy()
-    predictions = [reached[1].prediction.numpy(), *(member.held_out.numpy() for _, member in predicted)]
+    prediction = reached[1].prediction.numpy()
+    predictions = [prediction, *(member.held_out.numpy() for _, member in predicted)]
     sources = [(source.id, reached[0].id), *((source.id, event.id) for event, _ in predicted)]
     combined, *members = scores.score(truth, predictions, sources, seed=work.task.seed, name=work.task.task)
-    table = (
-        scores.confusion(truth, predictions[0].argmax(axis=1), len(data.classes)).tolist()
-        if data.classes
-        else ()
-    )
     return Scored(
         task=work.task.task,
         metrics=combined,
         members={member.model: found for (_, member), found in zip(predicted, members, strict=True)},
-        confusion=tuple(tuple(row) for row in table),
+        confusion=scores.confusion_of(truth, prediction) if data.classes else (),
         elapsed_s=(time.perf_counter_ns() - began) / 1e9,
     )
 

@@ -12,15 +12,11 @@ def serve(connection: Connection) -> None:
     """Answer jobs one after the other until the other side closes."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415 - the service's process imports this module, too
+    from swarm_model_agent import jobs  # noqa: PLC0415 - the service's process imports this module, too
 
-    from swarm_model_agent import jobs  # noqa: PLC0415
-
-    # One thread a worker, one worker a core: pools within pools only fight.
-    with threadpool_limits(limits=1):
-        while True:
-            try:
-                frame = connection.recv_bytes()
-            except (EOFError, OSError):
-                return
-            connection.send_bytes(jobs.answer(frame))
+    while True:
+        try:
+            frame = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        connection.send_bytes(jobs.answer(frame))

@@ -14,11 +14,12 @@ from typing import Any
 import nats
 import nats.errors
 import structlog
-from nats.aio.client import Client as NatsClient
+
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from swarm_common.errors import BrokerUnavailable
+from swarm_common.log.connection import Connection
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +33,7 @@ DeniedHook = Callable[[str], None]
 class Broker:
     """A connection that says when it is gone and comes back by itself."""
 
-    def __init__(self, nc: NatsClient, url: str) -> None:
+    def __init__(self, nc: Connection, url: str) -> None:
         self.nc = nc
         self.url = url
         self.js: JetStreamContext = nc.jetstream()
@@ -50,7 +51,7 @@ class Broker:
         With ``wait`` (services) a broker that is away is waited for; without it (commands)
         :class:`BrokerUnavailable` is raised after ``timeout_s``.
         """
-        nc = NatsClient()
+        nc = Connection()
         broker = cls(nc, url)
         attempts = 0
         while True:

@@ -1,0 +1,1 @@
+"""What tests share beside fixtures: brokers to start and kill, and waiting on conditions."""

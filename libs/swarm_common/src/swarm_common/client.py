@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -150,7 +150,7 @@ class Client:
                     on_event(view, event)
         return view
 
-    async def follow(self, run: str, *, after: int = 0) -> AsyncIterator[Event]:
+    async def follow(self, run: str, *, after: int = 0) -> AsyncGenerator[Event, None]:
         """Yield a run's events, those of the past first, then live ones, without end."""
         queue: asyncio.Queue[Event] = asyncio.Queue()
         subject = run_filter(run) if run else "swarm.>"

@@ -140,6 +140,9 @@ class RunView(msgspec.Struct, kw_only=True):
             case Rejected():
                 self.status, self.ended, self.rejected = "rejected", event.time, data
                 self.reason, self.request_id = data.reason, event.correlation
+                asked = {key: value for key, value in data.request.items() if isinstance(value, str)}
+                self.suite, self.scenario = asked.get("suite", ""), asked.get("scenario", "")
+                self.session = asked.get("session", "default")
             case TaskFailedData():
                 task = self._task(data.task)
                 task.status, task.error = "failed", f"{data.error}: {data.message}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -108,11 +108,22 @@ class EventLog:
         """Publish a message that is no event of a run: a request, a timer."""
         return self._publisher.publish(message)
 
-    async def import_event(self, event: Event) -> Ack:
-        """Append an event read from a file, with its very bytes, marked so that nobody works on it again."""
-        subject = REQUESTS if event.type == REQUESTS else subject_of(event.run, _data_of(event))
-        headers = {MSG_ID: event.id, "Content-Type": CONTENT_TYPE, IMPORTED: "1"}
-        return await self._publisher.publish(Message(subject, event.raw, headers))
+    async def import_events(self, events: Sequence[Event], last: Mapping[str, int] | None = None) -> int:
+        """Append events read from a file, all or none, with their very bytes; nobody works on them again.
+
+        ``last`` says, by run, behind which sequence of the log the first of these events belongs (0: the run is new);
+        raises :class:`~swarm_common.errors.Conflict` where somebody else wrote to such a run. The broker is not told the
+        events' ids: it may still know them, of a run that was archived a moment ago, and would refuse them.
+        """
+        left = dict(last or {})
+        messages = []
+        for event in events:
+            headers = {"Content-Type": CONTENT_TYPE, IMPORTED: "1"}
+            if event.run in left:
+                headers[EXPECTED], headers[EXPECTED_FILTER] = str(left.pop(event.run)), run_filter(event.run)
+            subject = REQUESTS if event.type == REQUESTS else subject_of(event.run, _data_of(event))
+            messages.append(Message(subject, event.raw, headers))
+        return (await self._publisher.publish_atomic(messages)).seq
 
     async def read_run(self, run: str, *, after: int = 0) -> list[Event]:
         """Return a run's events behind sequence ``after``, in the order of the log."""

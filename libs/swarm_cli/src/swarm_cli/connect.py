@@ -7,17 +7,20 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from swarm_cli import context
 from swarm_cli.stack.layout import Layout, is_running
-from swarm_common.client import Client
+from swarm_common.client import Client, broker_url
 from swarm_common.errors import BrokerUnavailable
+from swarm_common.log.broker import redact
 from swarm_common.runtime import logs
 from swarm_common.settings import Settings, load_settings
 
 T = TypeVar("T")
 #: How long a broker that does not answer is waited for.
 PATIENCE_S = 4.0
+_KNOCK_S = 2.0
 
 
 @contextlib.asynccontextmanager
@@ -33,13 +36,37 @@ async def client(settings: Settings | None = None) -> AsyncIterator[Client]:
             f"no broker answers: the embedded stack under {settings.home} does not run; start it with `swarm up`, "
             "or set SWARM_NATS_URL to a broker that runs"
         )
+    url = broker_url(settings)
+    await _knock(url)
     logs.configure(load_settings({"log_level": "error", "log_format": "text"}, environ={}))
     async with Client(settings=settings, timeout_s=PATIENCE_S) as found:
         yield found
 
 
+async def _knock(url: str) -> None:
+    """Raise :class:`BrokerUnavailable` at once where nothing listens: a client would go on trying."""
+    parts = urlsplit(url if "://" in url else f"nats://{url}")
+    try:
+        async with asyncio.timeout(_KNOCK_S):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port or 4222)
+        writer.close()
+    except (OSError, ValueError) as error:
+        reason = (
+            "no answer in time"
+            if isinstance(error, TimeoutError)
+            else getattr(error, "strerror", "") or error
+        )
+        raise BrokerUnavailable(
+            f"no broker answers at {redact(url)} ({reason}); start one with `swarm up`, "
+            "or set SWARM_NATS_URL to one that runs"
+        ) from error
+
+
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end. SIGTERM and SIGINT cancel it, so that it can put things in order, and raise ``KeyboardInterrupt``."""
+    """Run a coroutine to its end.
+
+    SIGTERM and SIGINT cancel it, so that it can put things in order; then ``KeyboardInterrupt`` is raised.
+    """
 
     async def with_signals() -> T:
         task = asyncio.current_task()

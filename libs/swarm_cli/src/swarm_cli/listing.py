@@ -8,8 +8,8 @@ from swarm_cli.lookup import begun_events, session_of
 from swarm_common.client import Client
 from swarm_common.errors import SwarmError
 from swarm_common.events import Event
-from swarm_common.events.benchmark import Started
 from swarm_common.events.benchmark import TERMINAL as ENDS
+from swarm_common.events.benchmark import Started
 
 #: Fields of a run in the list, in their order.
 FIELDS = ("run", "suite", "scenario", "session", "status", "started", "duration_s")

@@ -41,7 +41,10 @@ async def _status(settings: Settings) -> dict[str, Any]:
     state = None if settings.nats_url else read_state(Layout(settings.home_path))
     async with client(settings) as swarm:
         instances, consumers, log, dead = await asyncio.gather(
-            swarm.instances(wait_s=0.4), _consumers(swarm), _stream(swarm, STREAM), _stream(swarm, DEAD_STREAM)
+            swarm.instances(wait_s=0.4),
+            _consumers(swarm),
+            _stream(swarm, STREAM),
+            _stream(swarm, DEAD_STREAM),
         )
         url = redact(swarm.broker.url)
     return {
@@ -67,7 +70,12 @@ def _services(
             {
                 "name": name,
                 "instances": [
-                    one | {"pid": int(one["pid"]), "ready": bool(one.get("ready")), "restarts": restarts.get(one["pid"])}
+                    one
+                    | {
+                        "pid": int(one["pid"]),
+                        "ready": bool(one.get("ready")),
+                        "restarts": restarts.get(one["pid"]),
+                    }
                     for one in instances
                     if one["service"] == name
                 ],
@@ -130,12 +138,16 @@ def _embedded(state: State, settings: Settings) -> dict[str, Any]:
 def _problems(log: dict[str, Any], embedded: Settings | None) -> list[str]:
     """Return what a person should look at."""
     found = []
-    if log["full"] is not None and log["full"] > 0.9:  # noqa: PLR2004 - nearly full
-        found.append(f"the log is {log['full']:.0%} full ({render.size(log['bytes'])}); `swarm archive` makes room")
+    if log["full"] is not None and log["full"] > 0.9:
+        found.append(
+            f"the log is {log['full']:.0%} full ({render.size(log['bytes'])}); `swarm archive` makes room"
+        )
     if embedded is not None:
         free = shutil.disk_usage(embedded.home_path).free
         if free < LOW_DISK_BYTES:
-            found.append(f"the disk is nearly full: {render.size(free)} left under {embedded.home_path}; free some space")
+            found.append(
+                f"the disk is nearly full: {render.size(free)} left under {embedded.home_path}; free some space"
+            )
         found += last_errors(Layout(embedded.home_path).logs)
     return found
 
@@ -213,5 +225,3 @@ def _show(found: dict[str, Any]) -> None:
         )
     for problem in found["problems"]:
         output.line(render.styled(f"! {problem}", "yellow"))
-
-

@@ -29,7 +29,9 @@ async def find_run(swarm: Client, name: str) -> str:
         raise NotFound(f"no run {name!r} in this log; `swarm runs` lists them")
     if len(matching) > 1:
         shown = ", ".join(matching[:5]) + (", ..." if len(matching) > 5 else "")
-        raise UsageError(f"{name!r} begins {len(matching)} runs: {shown}; give more of it", field="run", given=name)
+        raise UsageError(
+            f"{name!r} begins {len(matching)} runs: {shown}; give more of it", field="run", given=name
+        )
     return matching[0]
 
 

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 import swarm_common
 from swarm_cli import context
-from swarm_common.errors import SwarmError
+from swarm_common.errors import SwarmError, UsageError
 
 #: Name, module under ``swarm_cli.commands`` with a function of that name, and the line in `swarm --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -46,9 +46,11 @@ class LazyGroup(TyperGroup):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the group's protocol
+        """Return the names in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """Import a command; ``None`` where there is no such."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"swarm_cli.commands.{COMMANDS[cmd_name][0]}")
@@ -58,6 +60,7 @@ class LazyGroup(TyperGroup):
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
@@ -80,8 +83,12 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def root(
-    home: Annotated[str | None, typer.Option(help="Where the embedded stack keeps state and logs.", metavar="DIR")] = None,
-    nats_url: Annotated[str | None, typer.Option(help="Broker to use instead of the embedded one.", metavar="URL")] = None,
+    home: Annotated[
+        str | None, typer.Option(help="Where the embedded stack keeps state and logs.", metavar="DIR")
+    ] = None,
+    nats_url: Annotated[
+        str | None, typer.Option(help="Broker to use instead of the embedded one.", metavar="URL")
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
@@ -116,8 +123,13 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except typer.TyperException as error:
-        error.show()
-        return error.exit_code
+        return _report(UsageError(_usage(error)), json_wanted=json_wanted)
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Return what was wrong with the command line, and where to read how it is meant."""
+    path = getattr(getattr(error, "ctx", None), "command_path", "swarm")
+    return f"{error.format_message().rstrip('.')}; `{path} --help` says how it is meant"
 
 
 def _report(error: SwarmError, *, json_wanted: bool) -> int:

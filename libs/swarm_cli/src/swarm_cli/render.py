@@ -1,4 +1,4 @@
-"""How numbers, times and tables look to people. Tables have colours and frames on a terminal, plain columns elsewhere."""
+"""How numbers, times and tables look to people: colours and frames on a terminal, plain columns elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ Cell = str | tuple[str, str]
 """Text, or text with a style such as ``green``."""
 
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
-COLOURS = {"completed": "green", "running": "cyan", "cancelling": "yellow", "cancelled": "yellow", "failed": "red", "rejected": "red"}
+COLOURS = {
+    "completed": "green",
+    "running": "cyan",
+    "cancelling": "yellow",
+    "cancelled": "yellow",
+    "failed": "red",
+    "rejected": "red",
+}
 
 
 def status_cell(status: str) -> Cell:
@@ -91,7 +98,9 @@ def value_text(value: Any, longest: int = 100) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str = "", right: Sequence[int] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str = "", right: Sequence[int] = ()
+) -> None:
     """Print a table; ``right`` are the columns whose cells end at the right. Columns empty in all rows are left out."""
     used = [at for at in range(len(columns)) if any(_text(row[at]) for row in rows)]
     shown = [[row[at] for at in used] for row in rows]
@@ -104,14 +113,17 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str 
             output.line(text)
 
 
-def plain_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], title: str, right: Sequence[bool]) -> list[str]:
+def plain_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]], title: str, right: Sequence[bool]
+) -> list[str]:
     """Return a table as lines of aligned columns."""
     texts = [list(columns), *([_text(cell) for cell in row] for row in rows)]
     widths = [max(len(row[at]) for row in texts) for at in range(len(columns))]
     lines = [title] if title else []
     for row in texts:
         cells = (
-            cell.rjust(width) if end else cell.ljust(width) for cell, width, end in zip(row, widths, right, strict=True)
+            cell.rjust(width) if end else cell.ljust(width)
+            for cell, width, end in zip(row, widths, right, strict=True)
         )
         lines.append("  ".join(cells).rstrip())
     return lines
@@ -121,7 +133,9 @@ def _text(cell: Cell) -> str:
     return cell if isinstance(cell, str) else cell[0]
 
 
-def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], title: str, right: Sequence[bool]) -> None:
+def _rich_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]], title: str, right: Sequence[bool]
+) -> None:
     from rich import box  # noqa: PLC0415 - only a terminal needs it
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415

@@ -14,7 +14,9 @@ def show_result(view: RunView) -> None:
     """Print a run: what it was, what it measured, what follows from it."""
     output.line(headline(view))
     if view.reason and view.status != "completed":
-        output.line(render.styled(f"reason: {view.reason}", "red" if view.status != "cancelled" else "yellow"))
+        output.line(
+            render.styled(f"reason: {view.reason}", "red" if view.status != "cancelled" else "yellow")
+        )
     if view.rejected is not None and view.rejected.allowed:
         output.line(f"allowed: {view.rejected.allowed}")
     if view.metrics:
@@ -30,7 +32,11 @@ def show_result(view: RunView) -> None:
         for suggestion in view.suggestions:
             output.line(f"  - {suggestion.text}")
     if view.digest:
-        output.line(render.styled(f"digest {view.digest}" + ("" if view.deterministic else " (not deterministic)"), "dim"))
+        output.line(
+            render.styled(
+                f"digest {view.digest}" + ("" if view.deterministic else " (not deterministic)"), "dim"
+            )
+        )
 
 
 def headline(view: RunView) -> str:
@@ -71,7 +77,9 @@ def _metric_row(metric: Metric, targets: list[JudgedTarget]) -> list[Cell]:
 def _target_cell(targets: list[JudgedTarget], unit: str) -> Cell:
     if not targets:
         return ""
-    texts = [f"{one.op} {render.number(one.target, unit)} {'met' if one.met else 'MISSED'}" for one in targets]
+    texts = [
+        f"{one.op} {render.number(one.target, unit)} {'met' if one.met else 'MISSED'}" for one in targets
+    ]
     return ", ".join(texts), "green" if all(one.met for one in targets) else "red"
 
 

@@ -1,8 +1,8 @@
 """A run as work on a time axis, and the critical path through it. From the log alone; pure.
 
-Every event names its cause and how long its writer worked on it by its monotonic clock. So the writer took the cause up at
-``time - duration``, and what lies between the cause's time and that is waiting: in the broker, in a queue, for a free
-worker. The critical path leads from the run's end back from cause to cause; its waits and works add up to the run.
+Every event names its cause and how long its writer worked on it by its monotonic clock. So the writer took the cause
+up at ``time - duration``, and what lies between the cause's time and that is waiting: in the broker, in a queue, for a
+free worker. The critical path leads from the run's end back from cause to cause; its waits and works add up to the run.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def work_us(self) -> int:
+        """How long it took."""
         return self.end_us - self.start_us
 
 
@@ -67,10 +68,12 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def path_wait_us(self) -> int:
+        """All waits on the critical path."""
         return sum(step.wait_us for step in self.path)
 
     @property
     def path_work_us(self) -> int:
+        """All work on the critical path."""
         return sum(step.work_us for step in self.path)
 
 
@@ -86,7 +89,9 @@ def timeline(events: Sequence[Event]) -> Timeline:
         trace_id=events[0].trace_id,
         began=events[0].time,
         total_us=_time_us(end) - origin_us,
-        works=tuple(sorted(_works(events, by_id, origin_us, critical), key=lambda work: (work.start_us, work.end_us))),
+        works=tuple(
+            sorted(_works(events, by_id, origin_us, critical), key=lambda work: (work.start_us, work.end_us))
+        ),
         path=path,
     )
 
@@ -119,7 +124,7 @@ def critical_path(end: Event, by_id: dict[str, Event], origin_us: int) -> tuple[
 def service_of(event: Event) -> str:
     """Return the service that wrote an event: the third part of ``/swarm/<service>/<instance>``."""
     parts = event.source.split("/")
-    return parts[2] if len(parts) > 2 else event.source  # noqa: PLR2004 - "", swarm, service
+    return parts[2] if len(parts) > 2 else event.source
 
 
 def worker_of(event: Event) -> str:
@@ -128,7 +133,9 @@ def worker_of(event: Event) -> str:
     return str(worker) if worker else event.source.rpartition("/")[2]
 
 
-def _works(events: Sequence[Event], by_id: dict[str, Event], origin_us: int, critical: set[str]) -> list[Work]:
+def _works(
+    events: Sequence[Event], by_id: dict[str, Event], origin_us: int, critical: set[str]
+) -> list[Work]:
     """Put together what belongs together: events of one writer that answer one cause."""
     groups: dict[tuple[str, str], list[Event]] = {}
     for event in events:
@@ -141,10 +148,13 @@ def _works(events: Sequence[Event], by_id: dict[str, Event], origin_us: int, cri
         cause = by_id.get(last.causation)
         found.append(
             Work(
-                task=next((str(event.data.task) for event in group if hasattr(event.data, "task")), ""),
+                task=next((task for event in group if (task := getattr(event.data, "task", ""))), ""),
                 what=last.type,
                 service=service_of(last),
-                worker=next((worker_of(event) for event in group if getattr(event.data, "worker", "")), worker_of(last)),
+                worker=next(
+                    (worker_of(event) for event in group if getattr(event.data, "worker", "")),
+                    worker_of(last),
+                ),
                 wait_us=0 if cause is None else max(0, start_us - _time_us(cause)),
                 start_us=start_us - origin_us,
                 end_us=_time_us(last) - origin_us,

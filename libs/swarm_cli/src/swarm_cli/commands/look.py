@@ -69,7 +69,11 @@ def show(
         output.emit(view.summary())
     else:
         show_result(view)
-        output.line(f"last event of the log that is counted: {view.last_seq}" if at is not None else f"next: swarm trace {view.run}")
+        output.line(
+            f"last event of the log that is counted: {view.last_seq}"
+            if at is not None
+            else f"next: swarm trace {view.run}"
+        )
     return 0
 
 
@@ -91,7 +95,9 @@ def view_at(run: str, events: list[Event], at: int | None) -> RunView:
 
 
 def watch(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run; without one, everything that happens.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run; without one, everything that happens.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
 ) -> int:
     """Show events as they happen: those of one run to its end, or of all runs until interrupted."""

@@ -26,7 +26,10 @@ FORMATS = ("html", "json", "csv", "sqlite")
 def report(
     run: RunName,
     formats: Annotated[
-        str, typer.Option("--format", help="html, json, csv, sqlite; several with commas between.", metavar="FORMATS")
+        str,
+        typer.Option(
+            "--format", help="html, json, csv, sqlite; several with commas between.", metavar="FORMATS"
+        ),
     ] = "html",
     out: OutFile = None,
     json: Json = False,
@@ -38,7 +41,9 @@ def report(
     """
     wanted = parse_formats(formats)
     if str(out) == "-" and (len(wanted) > 1 or wanted == ["sqlite"]):
-        raise UsageError("standard output takes one format, and that not sqlite; give a file with -o", field="output")
+        raise UsageError(
+            "standard output takes one format, and that not sqlite; give a file with -o", field="output"
+        )
     view, events = run_async(_read(run))
     written = [_write(name, _target(name, wanted, out, view), view, events) for name in wanted]
     files = [path for path in written if path is not None]
@@ -56,9 +61,13 @@ def parse_formats(text: str) -> list[str]:
     for one in found:
         if one not in FORMATS:
             allowed = ", ".join(FORMATS)
-            raise UsageError(f"--format {one!r}; there are {allowed}", field="format", given=one, allowed=allowed)
+            raise UsageError(
+                f"--format {one!r}; there are {allowed}", field="format", given=one, allowed=allowed
+            )
     if not found:
-        raise UsageError(f"--format names no format; there are {', '.join(FORMATS)}", field="format", given=text)
+        raise UsageError(
+            f"--format names no format; there are {', '.join(FORMATS)}", field="format", given=text
+        )
     return list(dict.fromkeys(found))
 
 
@@ -74,7 +83,11 @@ def _target(name: str, wanted: Sequence[str], out: Path | None, view: RunView) -
         return context.settings().home_path / "reports" / f"{view.run}.{name}"
     if str(out) == "-" or len(wanted) == 1:
         return out
-    return out.with_suffix(f".{name}") if out.suffix.lstrip(".") in FORMATS else out.with_name(f"{out.name}.{name}")
+    return (
+        out.with_suffix(f".{name}")
+        if out.suffix.lstrip(".") in FORMATS
+        else out.with_name(f"{out.name}.{name}")
+    )
 
 
 def _write(name: str, path: Path, view: RunView, events: list[Event]) -> Path | None:

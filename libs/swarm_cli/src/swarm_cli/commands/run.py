@@ -30,26 +30,36 @@ _SILENCE_S = 5.0
 _CANCEL_S = 10.0
 
 
-def run(  # noqa: PLR0913 - the parts of a request
+def run(  # noqa: PLR0917 - a command's options are named by who types them
     suite: Annotated[str, typer.Argument(help="A suite: `swarm suites` lists them.")],
-    scenario: Annotated[str, typer.Argument(help="One of its scenarios; the first one if none is named.")] = "",
+    scenario: Annotated[
+        str, typer.Argument(help="One of its scenarios; the first one if none is named.")
+    ] = "",
     param: Annotated[
-        list[str] | None, typer.Option("-p", "--param", help="A parameter; may be repeated.", metavar="KEY=VALUE")
+        list[str] | None,
+        typer.Option("-p", "--param", help="A parameter; may be repeated.", metavar="KEY=VALUE"),
     ] = None,
     session: Session = None,
     seed: Annotated[int, typer.Option(help="Where every random number of the run comes from.")] = 42,
-    timeout: Annotated[float | None, typer.Option(help="Longest life of the run, in seconds.", metavar="S")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Longest life of the run, in seconds.", metavar="S")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 where a target is missed.")] = False,
     report: Annotated[bool, typer.Option(help="Write the HTML report.")] = True,
     json: Json = False,
 ) -> int:
     """Request a run, show its progress, print its result; starts the embedded stack where no broker is named.
 
-    Exit codes: 0 done; 1 failed, cancelled, or a target missed with --check; 2 rejected; 130 interrupted, the run is then
-    cancelled.
+    Exit codes: 0 done; 1 failed, cancelled, or a target missed with --check; 2 rejected; 130 interrupted, and the run
+    is then cancelled.
     """
     request = Requested(
-        suite=suite, scenario=scenario, params=parse_params(param or []), session=session or "", seed=seed, timeout_s=timeout
+        suite=suite,
+        scenario=scenario,
+        params=parse_params(param or []),
+        session=session or "",
+        seed=seed,
+        timeout_s=timeout,
     )
     settings = context.settings(session=session)
     request = msgspec.structs.replace(request, session=settings.session)
@@ -91,7 +101,9 @@ def exit_code(view: RunView, *, check: bool) -> int:
     return 0
 
 
-async def _run(settings: Settings, request: Requested, *, json: bool, report: bool) -> tuple[RunView, Path | None]:
+async def _run(
+    settings: Settings, request: Requested, *, json: bool, report: bool
+) -> tuple[RunView, Path | None]:
     async with client(settings) as swarm:
         with progress(quiet=json) as show:
             view = await _follow(swarm, request, show)
@@ -105,7 +117,9 @@ async def _follow(swarm: Client, request: Requested, show: Show) -> RunView:
     """Request the run and follow it to its end; where we are interrupted, it is cancelled first."""
     run = await swarm.request(request)
     hint = asyncio.get_running_loop().call_later(
-        _SILENCE_S, output.note, "no coordinator has taken the request yet; `swarm status` shows which services run"
+        _SILENCE_S,
+        output.note,
+        "no coordinator has taken the request yet; `swarm status` shows which services run",
     )
 
     def on_event(view: RunView, event: Any) -> None:
@@ -132,7 +146,9 @@ async def _cancel(swarm: Client, run: str) -> None:
             view = await swarm.wait(run)
         output.note(f"run {run} {view.status}")
     except (TimeoutError, SwarmError) as error:
-        output.note(f"run {run} could not be cancelled ({error or 'no answer'}); `swarm cancel {run}` asks again")
+        output.note(
+            f"run {run} could not be cancelled ({error or 'no answer'}); `swarm cancel {run}` asks again"
+        )
 
 
 async def _write_report(swarm: Client, view: RunView, settings: Settings) -> Path | None:

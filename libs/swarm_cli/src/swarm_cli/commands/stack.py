@@ -19,11 +19,16 @@ from swarm_common.errors import UsageError
 
 def up(
     replicas: Annotated[
-        list[str] | None, typer.Option(help="Instances of a service, as model_agent=2; may be repeated.", metavar="SERVICE=N")
+        list[str] | None,
+        typer.Option(help="Instances of a service, as model_agent=2; may be repeated.", metavar="SERVICE=N"),
     ] = None,
     profile: Annotated[str | None, typer.Option(help="Durability of the log: fast or durable.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of the broker on 127.0.0.1; 0 means any free one.")] = None,
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay until interrupted, then stop the stack.")] = False,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the broker on 127.0.0.1; 0 means any free one.")
+    ] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay until interrupted, then stop the stack.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Start the embedded stack and return when all six services take work; change its replicas where it runs."""
@@ -38,13 +43,20 @@ def up(
                 "pid": state.pid,
                 "already_running": started.was_running,
                 "seconds": round(started.seconds, 3),
-                "services": [{"name": one.name, "instance": one.instance, "pid": one.pid} for one in state.services],
+                "services": [
+                    {"name": one.name, "instance": one.instance, "pid": one.pid} for one in state.services
+                ],
             }
         )
     elif started.was_running:
-        output.line(f"The stack runs already at {state.nats_url}, with {len(state.services)} service processes.")
+        output.line(
+            f"The stack runs already at {state.nats_url}, with {len(state.services)} service processes."
+        )
     else:
-        output.line(f"The stack is ready after {started.seconds:.2f} s at {state.nats_url}; logs are in {Layout(settings.home_path).logs}.")
+        output.line(
+            f"The stack is ready after {started.seconds:.2f} s at {state.nats_url}; "
+            f"logs are in {Layout(settings.home_path).logs}."
+        )
     if foreground and started.supervisor is not None:
         return _stay(started)
     return 0
@@ -73,7 +85,11 @@ def parse_replicas(texts: list[str]) -> dict[str, int]:
     for text in texts:
         service, separator, count = text.partition("=")
         if not separator or not count.isdecimal():
-            raise UsageError(f"--replicas {text!r}: it reads SERVICE=NUMBER, as in model_agent=2", field="replicas", given=text)
+            raise UsageError(
+                f"--replicas {text!r}: it reads SERVICE=NUMBER, as in model_agent=2",
+                field="replicas",
+                given=text,
+            )
         found[service.replace("-", "_")] = int(count)
     return found
 

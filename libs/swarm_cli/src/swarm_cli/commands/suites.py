@@ -15,7 +15,9 @@ from swarm_common.errors import UsageError
 
 
 def suites(
-    suite: Annotated[str | None, typer.Argument(help="Show this suite only, with the parameters of its scenarios.")] = None,
+    suite: Annotated[
+        str | None, typer.Argument(help="Show this suite only, with the parameters of its scenarios.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Show suites and scenarios with parameters and targets; starts the embedded stack where no broker is named."""
@@ -25,7 +27,9 @@ def suites(
         names = ", ".join(one["name"] for one in found)
         found = [one for one in found if one["name"] == suite]
         if not found:
-            raise UsageError(f"there is no suite {suite!r}; there are {names}", field="suite", given=suite, allowed=names)
+            raise UsageError(
+                f"there is no suite {suite!r}; there are {names}", field="suite", given=suite, allowed=names
+            )
     if json:
         output.emit(found)
     else:

@@ -21,7 +21,9 @@ JAEGER = "http://127.0.0.1:16686"
 
 def trace(
     run: RunName,
-    most: Annotated[int, typer.Option("--rows", help="Show at most so many rows of the timeline.", min=1)] = 40,
+    most: Annotated[
+        int, typer.Option("--rows", help="Show at most so many rows of the timeline.", min=1)
+    ] = 40,
     jaeger: Annotated[bool, typer.Option("--jaeger", help="Print the link to the trace in Jaeger.")] = False,
     json: Json = False,
 ) -> int:
@@ -65,14 +67,20 @@ def _show(found: Timeline, most: int) -> None:
     output.line(f"run {found.run}  {found.total_us:,} µs  trace id {found.trace_id}")
     width = max(20, min(60, shutil.get_terminal_size((110, 24)).columns - 70))
     works = _most_telling(found.works, most)
-    output.line(f"timeline (· waits, █ works, * on the critical path; {width} columns are {render.microseconds(found.total_us)})")
+    output.line(
+        f"timeline (· waits, █ works, * critical path; {width} columns are {render.microseconds(found.total_us)})"
+    )
     for work in works:
         mark = "*" if work.critical else " "
         label = f"{work.task or work.what} ({work.service})"
         figures = f"{work.wait_us:>10,} + {work.work_us:>11,} µs"
-        output.line(f"{mark} {render.value_text(label, 38):<38} {figures}  {bar(work, found.total_us, width)}")
+        output.line(
+            f"{mark} {render.value_text(label, 38):<38} {figures}  {bar(work, found.total_us, width)}"
+        )
     if len(found.works) > len(works):
-        output.line(f"  and {len(found.works) - len(works)} shorter ones; --rows {len(found.works)} shows them all")
+        output.line(
+            f"  and {len(found.works) - len(works)} shorter ones; --rows {len(found.works)} shows them all"
+        )
     output.line()
     rows: list[list[render.Cell]] = [_path_row(step, found.total_us) for step in found.path]
     render.table(
@@ -103,7 +111,7 @@ def _percent(share: float | None) -> str:
 
 def _most_telling(works: tuple[Work, ...], most: int) -> list[Work]:
     """Return at most so many: those on the critical path and the longest, in the order of time."""
-    chosen = sorted(works, key=lambda work: (not work.critical, -(work.wait_us + work.work_us)))[:most]
+    chosen = sorted(works, key=lambda work: (not work.critical, -work.work_us, -work.wait_us))[:most]
     return sorted(chosen, key=lambda work: (work.start_us, work.end_us))
 
 

@@ -1,4 +1,4 @@
-"""Charts as inline SVG, drawn here: intervals, and a Gantt chart of workers. Colours come from the page's style sheet."""
+"""Charts as inline SVG, drawn here: intervals, and who worked when. Colours come from the page's style sheet."""
 
 from __future__ import annotations
 
@@ -35,11 +35,15 @@ def intervals(bars: Sequence[Bar], title: str) -> Markup:
     """Return a chart of values with their intervals on one axis; targets are marked by a line."""
     if not bars:
         return Markup()
-    numbers = [number for bar in bars for number in (bar.value, bar.low, bar.high, *bar.targets) if number is not None]
+    numbers = [
+        number
+        for bar in bars
+        for number in (bar.value, bar.low, bar.high, *bar.targets)
+        if number is not None
+    ]
     low, high = _padded(min(numbers), max(numbers), ratio=all(bar.unit == "ratio" for bar in bars))
     parts = [_axis(low, high, bars[0].unit, len(bars))]
-    for row, bar in enumerate(bars):
-        parts.append(_interval(bar, row, low, high))
+    parts += [_interval(bar, row, low, high) for row, bar in enumerate(bars)]
     return _svg(parts, len(bars) * _ROW + 34, title)
 
 
@@ -51,15 +55,18 @@ def _interval(bar: Bar, row: int, low: float, high: float) -> Markup:
 
     text = render.number(bar.value, bar.unit)
     spoken = f"{bar.label}: {text} {render.interval(bar.low, bar.high, bar.unit)}".strip()
-    parts = [Markup("<title>{}</title>").format(spoken), _text(_LEFT - 10, y + 4, bar.label, "end", strong=bar.strong)]
+    parts = [
+        Markup("<title>{}</title>").format(spoken),
+        _text(_LEFT - 10, y + 4, bar.label, "end", strong=bar.strong),
+    ]
     if bar.low is not None and bar.high is not None:
         parts.append(
-            Markup('<path class="whisker" d="M{0:.1f} {2:.1f}H{1:.1f}M{0:.1f} {3:.1f}v10M{1:.1f} {3:.1f}v10"/>').format(
-                x(bar.low), x(bar.high), y, y - 5
-            )
+            Markup(
+                '<path class="whisker" d="M{0:.1f} {2:.1f}H{1:.1f}M{0:.1f} {3:.1f}v10M{1:.1f} {3:.1f}v10"/>'
+            ).format(x(bar.low), x(bar.high), y, y - 5)
         )
-    for target in bar.targets:
-        parts.append(Markup('<path class="target" d="M{:.1f} {:.1f}v20"/>').format(x(target), y - 10))
+    mark = Markup('<path class="target" d="M{:.1f} {:.1f}v20"/>')
+    parts += [mark.format(x(target), y - 10) for target in bar.targets]
     dot = Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>')
     parts.append(dot.format("dot strong" if bar.strong else "dot", x(bar.value), y, 6 if bar.strong else 5))
     parts.append(_text(_WIDTH - _RIGHT + 12, y + 4, text, "start", strong=bar.strong))
@@ -90,7 +97,9 @@ def gantt(found: Timeline, most: int = 400) -> Markup:
     if not works or found.total_us <= 0:
         return Markup()
     until = max(found.total_us, *(work.end_us for work in works))
-    workers = list(dict.fromkeys((work.service, work.worker) for work in sorted(works, key=lambda work: work.start_us)))
+    workers = list(
+        dict.fromkeys((work.service, work.worker) for work in sorted(works, key=lambda work: work.start_us))
+    )
     kinds = list(dict.fromkeys(work.service for work in found.works))
     parts = [_axis(0.0, float(until), "us", len(workers))]
     for row, (service, worker) in enumerate(workers):
@@ -105,8 +114,15 @@ def gantt(found: Timeline, most: int = 400) -> Markup:
         kind = kinds.index(work.service) % _KINDS
         style = f"bar k{kind} critical" if work.critical else f"bar k{kind}"
         parts.append(
-            Markup('<rect class="{}" x="{:.2f}" y="{:.1f}" width="{:.2f}" height="{}" rx="2"><title>{}</title></rect>').format(
-                style, _LEFT + work.start_us * scale, row * _ROW + 4, max(1.5, work.work_us * scale), _ROW - 8, spoken
+            Markup(
+                '<rect class="{}" x="{:.2f}" y="{:.1f}" width="{:.2f}" height="{}" rx="2"><title>{}</title></rect>'
+            ).format(
+                style,
+                _LEFT + work.start_us * scale,
+                row * _ROW + 4,
+                max(1.5, work.work_us * scale),
+                _ROW - 8,
+                spoken,
             )
         )
     return _svg(parts, len(workers) * _ROW + 34, "Who worked when")

@@ -22,15 +22,16 @@ METRIC_FIELDS = (
 )  # fmt: skip
 
 _SCHEMA = """
-CREATE TABLE run (run TEXT PRIMARY KEY, suite TEXT, scenario TEXT, session TEXT, status TEXT, trace_id TEXT, started TEXT,
-  ended TEXT, duration_s REAL, digest TEXT, seed INTEGER, params TEXT, result TEXT, reason TEXT);
-CREATE TABLE metrics (run TEXT, suite TEXT, scenario TEXT, session TEXT, status TEXT, metric TEXT, value REAL, unit TEXT,
-  better TEXT, n INTEGER, low REAL, high REAL, estimator TEXT, reason TEXT, target_op TEXT, target REAL, met INTEGER);
+CREATE TABLE run (run TEXT PRIMARY KEY, suite TEXT, scenario TEXT, session TEXT, status TEXT, trace_id TEXT,
+  started TEXT, ended TEXT, duration_s REAL, digest TEXT, seed INTEGER, params TEXT, result TEXT, reason TEXT);
+CREATE TABLE metrics (run TEXT, suite TEXT, scenario TEXT, session TEXT, status TEXT, metric TEXT, value REAL,
+  unit TEXT, better TEXT, n INTEGER, low REAL, high REAL, estimator TEXT, reason TEXT, target_op TEXT,
+  target REAL, met INTEGER);
 CREATE TABLE tasks (run TEXT, task TEXT, kind TEXT, service TEXT, status TEXT, attempts INTEGER, scheduled TEXT,
   concluded TEXT, duration_us INTEGER, source TEXT, event TEXT, error TEXT);
 CREATE TABLE suggestions (run TEXT, kind TEXT, subject TEXT, text TEXT, saves_cpu_s REAL, gain REAL);
-CREATE TABLE events (seq INTEGER PRIMARY KEY, id TEXT, run TEXT, type TEXT, source TEXT, time TEXT, duration_us INTEGER,
-  causation TEXT, traceparent TEXT, data TEXT);
+CREATE TABLE events (seq INTEGER PRIMARY KEY, id TEXT, run TEXT, type TEXT, source TEXT, time TEXT,
+  duration_us INTEGER, causation TEXT, traceparent TEXT, data TEXT);
 CREATE INDEX events_by_type ON events (type);
 """
 
@@ -56,27 +57,31 @@ def metric_rows(view: RunView) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     for one in view.metrics:
         own = (one.name, one.value, one.unit, one.better, one.n, one.low, one.high, one.estimator, one.reason)
-        targets = [(t.op, t.target, t.met) for t in view.targets if t.metric == one.name] or [(None, None, None)]
-        rows += [(*head, *own, *target) for target in targets]
+        judged: list[tuple[Any, ...]] = [
+            (t.op, t.target, t.met) for t in view.targets if t.metric == one.name
+        ]
+        rows += [(*head, *own, *target) for target in judged or [(None, None, None)]]
     return rows
 
 
 def write_sqlite(path: Path, view: RunView, events: Sequence[Event]) -> None:
     """Write a SQLite database with the tables run, metrics, tasks, suggestions, events; an old one is replaced."""
     path.unlink(missing_ok=True)
+    tables: dict[str, Sequence[tuple[Any, ...]]] = {
+        "run": [_run_row(view)],
+        "metrics": metric_rows(view),
+        "tasks": [(view.run, *msgspec.structs.astuple(task)) for task in view.tasks.values()],
+        "suggestions": [
+            (view.run, one.kind, one.subject, one.text, one.saves_cpu_s, one.gain) for one in view.suggestions
+        ],
+        "events": [_event_row(event) for event in events],
+    }
     with contextlib.closing(sqlite3.connect(path)) as base, base:
         base.executescript(_SCHEMA)
-        base.execute(f"INSERT INTO run VALUES ({_marks(14)})", _run_row(view))
-        base.executemany(f"INSERT INTO metrics VALUES ({_marks(17)})", metric_rows(view))
-        base.executemany(
-            f"INSERT INTO tasks VALUES ({_marks(12)})",
-            [(view.run, *msgspec.structs.astuple(task)) for task in view.tasks.values()],
-        )
-        base.executemany(
-            f"INSERT INTO suggestions VALUES ({_marks(6)})",
-            [(view.run, one.kind, one.subject, one.text, one.saves_cpu_s, one.gain) for one in view.suggestions],
-        )
-        base.executemany(f"INSERT INTO events VALUES ({_marks(10)})", [_event_row(event) for event in events])
+        for name, rows in tables.items():
+            if rows:
+                marks = ", ".join("?" * len(rows[0]))
+                base.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)  # noqa: S608 - names of our own
 
 
 def _run_row(view: RunView) -> tuple[Any, ...]:
@@ -103,7 +108,3 @@ def _event(event: Event) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _marks(count: int) -> str:
-    return ", ".join("?" * count)

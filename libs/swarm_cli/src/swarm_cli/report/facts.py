@@ -35,6 +35,7 @@ class Confusion(msgspec.Struct, frozen=True):
 
     @property
     def largest(self) -> int:
+        """The largest count of a cell."""
         return max((count for row in self.counts for count in row), default=0)
 
 
@@ -50,7 +51,9 @@ class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
 
 def ensembles(events: Sequence[Event]) -> list[Ensemble]:
     """Return the ensembles of a run, one a scoring."""
-    trained = {event.data.model: (event, event.data) for event in events if isinstance(event.data, ModelTrained)}
+    trained = {
+        event.data.model: (event, event.data) for event in events if isinstance(event.data, ModelTrained)
+    }
     reached = [event.data for event in events if isinstance(event.data, Reached)]
     prepared = [event.data for event in events if isinstance(event.data, DataPrepared)]
     found = []
@@ -72,7 +75,8 @@ def _ensemble(
 ) -> Ensemble:
     main = scored.metrics[0].name if scored.metrics else ""
     members = [
-        _member(name, _named(metrics, main), combined, trained.get(name)) for name, metrics in scored.members.items()
+        _member(name, _named(metrics, main), combined, trained.get(name))
+        for name, metrics in scored.members.items()
     ]
     together = Member(name="all together", together=True, score=_named(scored.metrics, main), event=event.id)
     better = -1.0 if together.score is not None and together.score.better == "lower" else 1.0
@@ -115,4 +119,6 @@ def _confusion(scored: Scored, classes: tuple[str, ...]) -> Confusion | None:
     if not scored.confusion:
         return None
     size = len(scored.confusion)
-    return Confusion(classes if len(classes) == size else tuple(str(at) for at in range(size)), scored.confusion)
+    return Confusion(
+        classes if len(classes) == size else tuple(str(at) for at in range(size)), scored.confusion
+    )

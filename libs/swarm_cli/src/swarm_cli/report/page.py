@@ -32,11 +32,20 @@ def write_page(path: Path, view: RunView, events: Sequence[Event]) -> None:
 
 def page(view: RunView, events: Sequence[Event]) -> str:
     """Return the page of a run with these events."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(
-        number=render.number, us=render.microseconds, s=render.seconds, size=render.size, json=_pretty, day=render.day_time
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = environment.from_string(resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8"))
+    environment.filters.update(
+        number=render.number,
+        us=render.microseconds,
+        s=render.seconds,
+        size=render.size,
+        json=_pretty,
+        day=render.day_time,
+    )
+    template = environment.from_string(
+        resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
+    )
     return template.render(_content(view, events))
 
 
@@ -68,7 +77,9 @@ def _metric_row(metric: Metric, targets: Sequence[JudgedTarget]) -> dict[str, An
         "value": render.number(metric.value, metric.unit),
         "interval": render.interval(metric.low, metric.high, metric.unit),
         "targets": [
-            (f"{one.op} {render.number(one.target, metric.unit)}", one.met) for one in targets if one.metric == metric.name
+            (f"{one.op} {render.number(one.target, metric.unit)}", one.met)
+            for one in targets
+            if one.metric == metric.name
         ],
         "how": metric.estimator if metric.value is not None else f"not measured: {metric.reason}",
     }
@@ -94,7 +105,13 @@ def _metric_chart(view: RunView) -> Any:
 def _leaderboard(ensemble: Ensemble) -> Any:
     bars = [
         charts.Bar(
-            member.name, member.score.value, member.score.low, member.score.high, member.score.unit, (), member.together
+            member.name,
+            member.score.value,
+            member.score.low,
+            member.score.high,
+            member.score.unit,
+            (),
+            member.together,
         )
         for member in ensemble.members
         if member.score is not None and member.score.value is not None

@@ -60,7 +60,9 @@ def check_profile(profile: str) -> None:
 def configuration(*, name: str, port: int, monitoring: int, store: Path, profile: str) -> str:
     """Return the text of the broker's configuration file."""
     quoted = str(store).replace("\\", "\\\\").replace('"', '\\"')
-    return _CONFIGURATION.format(name=name, port=port, monitoring=monitoring, store=quoted, sync=_SYNC[profile])
+    return _CONFIGURATION.format(
+        name=name, port=port, monitoring=monitoring, store=quoted, sync=_SYNC[profile]
+    )
 
 
 def free_port(wanted: int = 0) -> int:

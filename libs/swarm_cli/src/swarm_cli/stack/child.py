@@ -24,7 +24,9 @@ _PR_SET_PDEATHSIG = 1
 class Child:
     """A process that is meant to run until it is told otherwise."""
 
-    def __init__(self, process: Process, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, process: Process, command: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> None:
         self.process = process
         self.wanted = True
         self.due = 0.0
@@ -38,6 +40,7 @@ class Child:
 
     @property
     def pid(self) -> int | None:
+        """Its pid while it runs."""
         return self.process.pid
 
     def start(self) -> None:

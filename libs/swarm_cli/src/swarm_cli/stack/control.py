@@ -48,7 +48,9 @@ class Started(msgspec.Struct, frozen=True):
     supervisor: subprocess.Popen[bytes] | None = None
 
 
-def up(settings: Settings, replicas: Mapping[str, int] | None = None, *, timeout_s: float = START_S) -> Started:
+def up(
+    settings: Settings, replicas: Mapping[str, int] | None = None, *, timeout_s: float = START_S
+) -> Started:
     """Start the stack, or change its replicas where it runs, and return when every service takes work.
 
     Raises :class:`UsageError` where settings name another broker or a profile that needs several, and
@@ -114,7 +116,11 @@ def check_replicas(replicas: Mapping[str, int]) -> Mapping[str, int]:
                 allowed=", ".join(SERVICES),
             )
         if not 0 <= count <= _MOST_REPLICAS:
-            raise UsageError(f"{service}={count}; allowed are 0 to {_MOST_REPLICAS} replicas", field="replicas", given=str(count))
+            raise UsageError(
+                f"{service}={count}; allowed are 0 to {_MOST_REPLICAS} replicas",
+                field="replicas",
+                given=str(count),
+            )
     return replicas
 
 
@@ -125,9 +131,13 @@ def supervisor_pid(layout: Layout) -> int:
 
 def _spawn(settings: Settings, layout: Layout) -> subprocess.Popen[bytes]:
     """Start the supervisor in a session of its own, so that it outlives this command and its terminal."""
-    given = {f"SWARM_{name.upper()}": str(value) for name, value in msgspec.structs.asdict(settings).items() if value != ""}
+    given = {
+        f"SWARM_{name.upper()}": str(value)
+        for name, value in msgspec.structs.asdict(settings).items()
+        if value != ""
+    }
     with (layout.logs / "supervisor.log").open("ab") as log:
-        return subprocess.Popen(  # noqa: S603 - our own module
+        return subprocess.Popen(
             [sys.executable, "-m", "swarm_cli.stack"],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -182,7 +192,9 @@ def _check_hopeless(layout: Layout, state: State) -> None:
     for one in state.services:
         if one.restarts >= _HOPELESS and one.last_exit:
             log = layout.logs / f"{one.instance}.log"
-            raise SwarmError(f"{one.instance} does not come up ({one.last_exit}, {one.restarts} times): {tail(log)}")
+            raise SwarmError(
+                f"{one.instance} does not come up ({one.last_exit}, {one.restarts} times): {tail(log)}"
+            )
 
 
 def tail(log: Path, lines: int = 3) -> str:

@@ -41,6 +41,7 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def logs(self) -> Path:
+        """A log file a process."""
         return self.home / "logs"
 
     @property
@@ -50,6 +51,7 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def health(self) -> Path:
+        """A file a service process, touched while it is healthy."""
         return self.home / "health"
 
     @property
@@ -59,6 +61,7 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def reports(self) -> Path:
+        """What `swarm run` and `swarm report` write."""
         return self.home / "reports"
 
     def create(self) -> None:

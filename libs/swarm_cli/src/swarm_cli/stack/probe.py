@@ -13,7 +13,9 @@ from typing import Any, Self
 import msgspec
 
 _TICK_S = 0.02
-_CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"name":"swarm-probe","lang":"python","version":"1"}\r\n'
+_CONNECT = (
+    b'CONNECT {"verbose":false,"pedantic":false,"name":"swarm-probe","lang":"python","version":"1"}\r\n'
+)
 
 
 class Probe:
@@ -23,10 +25,7 @@ class Probe:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self._buffer = b""
         try:
-            line = self._line(time.monotonic() + timeout_s)
-            if line is None or not line.startswith(b"INFO "):
-                raise OSError(f"what listens on port {port} is no NATS server")
-            self.info: dict[str, Any] = msgspec.json.decode(line[5:])
+            self.info = self._greeting(port, time.monotonic() + timeout_s)
         except (OSError, msgspec.DecodeError):
             self.close()
             raise
@@ -38,10 +37,11 @@ class Probe:
         self.close()
 
     def close(self) -> None:
+        """Close the connection."""
         self._socket.close()
 
     def ready(self, enough: Callable[[set[int]], bool], deadline: float) -> set[int]:
-        """Ask for the pids of the services that take work until there are enough, or ``time.monotonic()`` is past ``deadline``."""
+        """Ask for the pids of the services that take work, until there are enough or it is past ``deadline``."""
         found: set[int] = set()
         self._socket.sendall(_CONNECT + b"SUB swarm.probe.inbox 1\r\n")
         while not enough(found) and time.monotonic() < deadline:
@@ -52,6 +52,14 @@ class Probe:
                     self._socket.sendall(b"PONG\r\n")
                 elif line.startswith(b"{"):
                     found.add(_pid(line))
+        return found
+
+    def _greeting(self, port: int, until: float) -> dict[str, Any]:
+        """Return what the server says of itself."""
+        line = self._line(until)
+        if line is None or not line.startswith(b"INFO "):
+            raise OSError(f"what listens on port {port} is no NATS server")
+        found: dict[str, Any] = msgspec.json.decode(line[5:])
         return found
 
     def _line(self, until: float) -> bytes | None:

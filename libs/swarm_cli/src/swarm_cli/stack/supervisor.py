@@ -1,6 +1,7 @@
 """The supervisor: starts the broker and the services, starts again what dies, passes on the order to stop.
 
-It waits in one place, for signals: SIGCHLD (a child ended), SIGHUP (other replicas are wanted), SIGTERM and SIGINT (stop).
+It waits in one place, for signals: SIGCHLD (a child ended), SIGHUP (other replicas are wanted), SIGTERM and SIGINT
+(stop).
 """
 
 from __future__ import annotations
@@ -181,7 +182,9 @@ class Supervisor:
                     child = children[pid]
                     child.ended(status)
                     if child.wanted and not self._stopping:
-                        say(f"{child.process.instance} (pid {pid}) ended: {child.process.last_exit}; it is started again")
+                        say(
+                            f"{child.process.instance} (pid {pid}) ended: {child.process.last_exit}; starting it again"
+                        )
         self._services = [child for child in self._services if child.wanted or child.pid is not None]
 
     def _wait_for(self, children: Sequence[Child], timeout_s: float) -> None:

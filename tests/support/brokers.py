@@ -128,11 +128,11 @@ class DockerBroker:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self.url = f"nats://127.0.0.1:{self.port}"
-        self._container = (
-            DockerContainer(IMAGE)
-            .with_command("-js -sd /data")
-            .with_bind_ports("4222/tcp", ("127.0.0.1", self.port))
-        )
+        self._container = DockerContainer(IMAGE).with_command("-js -sd /data")
+        self._container.ports["4222/tcp"] = (
+            "127.0.0.1",
+            self.port,
+        )  # with_bind_ports would bind all interfaces
         self._started = False
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from swarm_cli.lookup import begun_events, session_of
+from swarm_cli.lookup import begun, begun_events, session_of
 from swarm_common.client import Client
 from swarm_common.errors import SwarmError
 from swarm_common.events import Event
@@ -24,14 +24,17 @@ async def list_runs(swarm: Client, session: str | None, limit: int) -> list[dict
         answer = None
     rows = answer.get("runs") if isinstance(answer, dict) else answer
     if isinstance(rows, list) and all(isinstance(row, dict) and "run" in row for row in rows):
-        return [_normal(row) for row in rows][:limit]
+        there = await begun(swarm)
+        # A view may still know runs that were archived; the log does not, and the log is the truth.
+        if all(row["run"] in there for row in rows):
+            return [_normal(row) for row in rows][:limit]
     return await runs_of_log(swarm, session, limit)
 
 
 async def runs_of_log(swarm: Client, session: str | None, limit: int) -> list[dict[str, Any]]:
     """Return the same from the events that begin and end runs."""
-    begun = [event for event in await begun_events(swarm) if session in {None, session_of(event)}]
-    newest = begun[-limit:][::-1]
+    matching = [event for event in await begun_events(swarm) if session in {None, session_of(event)}]
+    newest = matching[-limit:][::-1]
     wanted = {event.run for event in newest}
     ends: dict[str, Event] = {}
     for name in ENDS:
@@ -41,17 +44,17 @@ async def runs_of_log(swarm: Client, session: str | None, limit: int) -> list[di
     return [_row(event, ends.get(event.run)) for event in newest]
 
 
-def _row(begun: Event, end: Event | None) -> dict[str, Any]:
-    data = begun.data
+def _row(first: Event, end: Event | None) -> dict[str, Any]:
+    data = first.data
     asked = data if isinstance(data, Started) else None
     request = {} if asked else getattr(data, "request", {})
     return {
-        "run": begun.run,
+        "run": first.run,
         "suite": asked.suite if asked else str(request.get("suite", "")),
         "scenario": asked.scenario if asked else str(request.get("scenario", "")),
-        "session": session_of(begun),
+        "session": session_of(first),
         "status": "running" if end is None else end.type.partition(".")[2],
-        "started": begun.time,
+        "started": first.time,
         "duration_s": getattr(end.data, "duration_s", None) if end else None,
     }
 

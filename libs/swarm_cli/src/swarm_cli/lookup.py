@@ -23,7 +23,7 @@ async def find_run(swarm: Client, name: str) -> str:
         if event is None:
             raise NotFound("this log holds no run yet; `swarm run quick` makes one")
         return event
-    found = await _begun(swarm, name if len(name) == _FULL else "*")
+    found = await begun(swarm, name if len(name) == _FULL else "*")
     matching = sorted(run for run in found if run.startswith(name))
     if not matching or not name:
         raise NotFound(f"no run {name!r} in this log; `swarm runs` lists them")
@@ -35,15 +35,12 @@ async def find_run(swarm: Client, name: str) -> str:
     return matching[0]
 
 
-async def _begun(swarm: Client, run: str) -> dict[str, int]:
-    """Return the runs whose beginning the log holds, by the number of their events at it."""
-    if not run.replace("*", "").isalnum() and run != "*":
-        return {}
-    found: dict[str, int] = {}
-    for name in ("started", "rejected"):
-        for subject, count in (await subjects(swarm, f"swarm.benchmark.{run}.{name}")).items():
-            found[subject.split(".")[2]] = count
-    return found
+async def begun(swarm: Client, run: str = "*") -> set[str]:
+    """Return the runs whose beginning the log holds: all of them, or one if it is there."""
+    if run != "*" and not run.isalnum():
+        return set()
+    names = [await subjects(swarm, f"swarm.benchmark.{run}.{name}") for name in ("started", "rejected")]
+    return {subject.split(".")[2] for found in names for subject in found}
 
 
 async def _last_begun(swarm: Client) -> str | None:

@@ -53,7 +53,7 @@ def seconds(value: float) -> str:
     if abs(value) < 1.0:
         return microseconds(value * 1e6)
     if abs(value) < 120.0:
-        return f"{value:.2f} s"
+        return f"{value:.0f} s" if value == int(value) and value >= 10 else f"{value:.2f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 

@@ -30,7 +30,7 @@ _SILENCE_S = 5.0
 _CANCEL_S = 10.0
 
 
-def run(  # noqa: PLR0917 - a command's options are named by who types them
+def run(
     suite: Annotated[str, typer.Argument(help="A suite: `swarm suites` lists them.")],
     scenario: Annotated[
         str, typer.Argument(help="One of its scenarios; the first one if none is named.")

@@ -19,7 +19,11 @@ MADE = {"n_samples": 120, "n_features": 8, "n_informative": 5, "n_classes": 3}
 
 @pytest.mark.parametrize(
     ("name", "loader"),
-    [("digits", oracle.load_digits), ("wine", oracle.load_wine), ("breast_cancer", oracle.load_breast_cancer)],
+    [
+        ("digits", oracle.load_digits),
+        ("wine", oracle.load_wine),
+        ("breast_cancer", oracle.load_breast_cancer),
+    ],
 )
 def test_classes_keep_their_shares(name: str, loader: Any) -> None:
     x, y = loader(return_X_y=True)

@@ -23,7 +23,12 @@ from swarm_model_agent.pool import WarmPool
 from swarm_model_agent.training import train
 from swarm_model_agent.wire import Broke, Prepare, Train, decode_answer, encode, events_of
 
-QUICK = {"dataset": "wine", "model": "rf", "model_type": "random_forest", "hyperparameters": {"n_estimators": 5}}
+QUICK = {
+    "dataset": "wine",
+    "model": "rf",
+    "model_type": "random_forest",
+    "hyperparameters": {"n_estimators": 5},
+}
 #: Minutes of work, for a worker to be at when it is killed.
 LONG = TrainParams(
     dataset="digits", model="gb", model_type="gradient_boost", hyperparameters={"n_estimators": 5000}
@@ -186,7 +191,9 @@ async def test_an_empty_task_fails_as_often_as_it_should(log: Any, handlers: Any
 
 async def test_tasks_become_events(log: Any, handlers: Any) -> None:
     [prepared] = await handlers.prepare(log.task("prepare", task="p", params={"dataset": "wine"}))
-    trained, predicted = await handlers.train(log.task("train", task="m", params={**QUICK, "folds": 2}, seed=7))
+    trained, predicted = await handlers.train(
+        log.task("train", task="m", params={**QUICK, "folds": 2}, seed=7)
+    )
     assert isinstance(prepared, DataPrepared)
     assert isinstance(trained, ModelTrained)
     assert isinstance(predicted, Predicted)

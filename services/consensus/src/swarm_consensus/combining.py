@@ -188,7 +188,8 @@ def _resampled_gains(
     blocks = []
     for block in counts(rows, stream):
         spread = block @ centred**2 - (block @ centred) ** 2 / rows
-        blocks.append(np.divide(block @ more, spread[:, np.newaxis], where=spread[:, np.newaxis] > 0))
+        # A resample of equal rows tells no model from another: no gain.
+        blocks.append(block @ more / np.where(spread > 0, spread, np.inf)[:, np.newaxis])
     return np.concatenate(blocks)
 
 

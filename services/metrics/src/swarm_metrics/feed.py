@@ -74,7 +74,5 @@ class Feed:
         try:
             return await self._resolve(event)
         except (NotFound, InvalidEvent) as error:
-            log.warning(
-                "event_without_data", event=event.id, type=event.type, run=event.run, reason=str(error)
-            )
+            log.warning("event_without_data", id=event.id, type=event.type, run=event.run, reason=str(error))
             return None

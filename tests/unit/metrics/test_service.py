@@ -1,0 +1,104 @@
+"""Given predictions and a consensus in the log, when a score is scheduled, then metrics that name their sources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from swarm_common.errors import UsageError
+from swarm_common.events import Array, digest_view
+from swarm_common.events.agent import DataPrepared, Predicted
+from swarm_common.events.consensus import Reached
+from swarm_common.events.metrics import Scored
+from swarm_metrics.service import _rehearse, score
+
+Y = np.array([0, 1, 1, 0])
+RIGHT = np.eye(2)[Y]
+HALF = np.eye(2)[[0, 1, 0, 1]]
+NEEDS = ("prepare", "train-a", "train-b", "combine")
+
+
+def prepared(**more: Any) -> DataPrepared:
+    given = {
+        "dataset": "coins",
+        "problem": "classification",
+        "classes": ("heads", "tails"),
+        "y_train": Array.of(Y.astype(np.int16)),
+        "y_test": Array.of(Y.astype(np.int16)),
+    } | more
+    return DataPrepared(
+        task="prepare", n_train=4, n_test=4, n_features=1, sha256="", split_seed=1, elapsed_s=0.1, **given
+    )
+
+
+def reached(prediction: Any) -> Reached:
+    return Reached(
+        task="combine",
+        strategy="soft",
+        members=("a", "b"),
+        weights={"a": 0.5, "b": 0.5},
+        prediction=Array.of(prediction),
+        agreement=0.5,
+        confidence=0.75,
+        out_of_fold_score=None,
+        consensus_s=0.1,
+    )
+
+
+def fill(log: Any, data: DataPrepared, *predictions: Any) -> list[Any]:
+    a, b, combined = predictions
+    return [
+        log.add(item)
+        for item in (
+            data,
+            Predicted(task="train-a", model="a", held_out=Array.of(a)),
+            Predicted(task="train-b", model="b", held_out=Array.of(b)),
+            reached(combined),
+        )
+    ]
+
+
+def values(metrics: Any) -> dict[str, float]:
+    return {metric.name: metric.value for metric in metrics}
+
+
+async def test_combination_and_members_are_scored(log: Any) -> None:
+    data, a, _, answer = fill(log, prepared(), HALF, RIGHT, RIGHT)
+    found = await score(log.task("score", task="score", needs=NEEDS, seed=1))
+    assert isinstance(found, Scored)
+    assert values(found.metrics) == {"accuracy": 1, "precision": 1, "recall": 1, "f1": 1}
+    assert values(found.members["a"]) == {"accuracy": 0.5, "precision": 0.5, "recall": 0.5, "f1": 0.5}
+    assert found.confusion == ((2, 0), (0, 2))
+    assert found.metrics[0].source == (data.id, answer.id)
+    assert found.members["a"][0].source == (data.id, a.id)
+    assert found.elapsed_s > 0
+
+
+async def test_values_have_no_confusion(log: Any) -> None:
+    truth = np.array([1.0, 2.0, 3.0, 4.0])
+    values_prepared = prepared(
+        problem="regression", classes=(), y_train=Array.of(truth), y_test=Array.of(truth)
+    )
+    fill(log, values_prepared, truth, truth + 1, truth + 0.5)
+    found = await score(log.task("score", needs=NEEDS))
+    assert found.confusion == ()
+    assert values(found.metrics) == {"mse": 0.25, "mae": 0.5, "r2": 0.8}
+    assert values(found.members["a"])["r2"] == 1
+
+
+async def test_the_same_inputs_give_the_same_metrics(log: Any) -> None:
+    fill(log, prepared(), HALF, RIGHT, HALF)
+    work = log.task("score", needs=NEEDS, seed=9)
+    assert digest_view(await score(work)) == digest_view(await score(work))
+
+
+async def test_without_a_consensus_there_is_nothing_to_score(log: Any) -> None:
+    log.add(prepared())
+    with pytest.raises(UsageError, match=r"one consensus\.reached"):
+        await score(log.task("score", needs=("prepare",)))
+
+
+def test_the_rehearsal_works() -> None:
+    _rehearse()

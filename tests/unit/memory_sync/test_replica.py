@@ -143,9 +143,8 @@ def ended(log: Any, run: str, *metrics: Metric, **params: Any) -> Event:
     )
 
 
-async def test_a_completed_run_is_remembered_under_its_scenario_and_parameters(
-    log: Any, opened: Stored
-) -> None:
+@pytest.mark.usefixtures("opened")
+async def test_a_completed_run_is_remembered_under_its_scenario_and_parameters(log: Any) -> None:
     event = ended(log, "a", Metric(name="accuracy", value=0.9, unit="ratio"), folds=3)
     found = await service.remember(log.work(event))
     assert found.key == memory_key("ensemble", "digits", {"folds": 3})

@@ -1,10 +1,12 @@
-"""The client for Python users::
+"""The client for Python users.
 
-    from swarm_common import Client
+::
 
-    async with Client() as swarm:
-        run = await swarm.run("ensemble", "digits")
-        print(run.metrics["accuracy"])
+from swarm_common import Client
+
+async with Client() as swarm:
+    run = await swarm.run("ensemble", "digits")
+    print(run.metrics["accuracy"])
 """
 
 from __future__ import annotations
@@ -65,14 +67,18 @@ class Run(msgspec.Struct, frozen=True):
 class Client:
     """Requests runs and reads the log. Use it as an async context manager."""
 
-    def __init__(self, nats_url: str = "", *, settings: Settings | None = None, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, nats_url: str = "", *, settings: Settings | None = None, timeout_s: float = 5.0
+    ) -> None:
         self.settings = settings or load_settings({"nats_url": nats_url or None})
         self._timeout_s = timeout_s
         self.broker: Broker
         self.log: EventLog
 
     async def __aenter__(self) -> Self:
-        self.broker = await Broker.connect(broker_url(self.settings), name="swarm-client", timeout_s=self._timeout_s)
+        self.broker = await Broker.connect(
+            broker_url(self.settings), name="swarm-client", timeout_s=self._timeout_s
+        )
         self.log = EventLog(self.broker, timeout_s=self._timeout_s)
         await self.log.start()
         return self
@@ -104,7 +110,7 @@ class Client:
         await self.log.publish(message)
         return run_id(request_id)
 
-    async def run(  # noqa: PLR0913 - the parts of a request
+    async def run(
         self,
         suite: str,
         scenario: str = "",
@@ -130,7 +136,12 @@ class Client:
         )
         view = await self.wait(await self.request(request), on_event=on_event)
         if view.rejected is not None:
-            raise UsageError(view.reason, field=view.rejected.field, given=view.rejected.given, allowed=view.rejected.allowed)
+            raise UsageError(
+                view.reason,
+                field=view.rejected.field,
+                given=view.rejected.given,
+                allowed=view.rejected.allowed,
+            )
         if view.status != "completed":
             raise RunFailed(f"run {view.run} {view.status}: {view.reason}")
         return Run(view)
@@ -183,17 +194,23 @@ class Client:
         )
         await self.log.append([event])
 
-    async def query(self, service: str, name: str, given: Mapping[str, Any] | None = None, *, timeout_s: float = 3.0) -> Any:
-        """Ask a service; raises :class:`BrokerUnavailable` where it is not there, :class:`UsageError` where it refuses."""
+    async def query(
+        self, service: str, name: str, given: Mapping[str, Any] | None = None, *, timeout_s: float = 3.0
+    ) -> Any:
+        """Ask a service; raises :class:`BrokerUnavailable` where it is away, :class:`UsageError` where it refuses."""
         try:
             reply = await self.broker.nc.request(
                 f"query.{service}.{name}", msgspec.json.encode(dict(given or {})), timeout=timeout_s
             )
         except (nats.errors.NoRespondersError, nats.errors.TimeoutError, TimeoutError) as error:
-            raise BrokerUnavailable(f"{service} does not answer; `swarm status` shows what runs, `swarm up` starts it") from error
+            raise BrokerUnavailable(
+                f"{service} does not answer; `swarm status` shows what runs, `swarm up` starts it"
+            ) from error
         headers = reply.headers or {}
         if "Nats-Service-Error" in headers:
-            refused: type[SwarmError] = UsageError if headers.get("Nats-Service-Error-Code") == "400" else SwarmError
+            refused: type[SwarmError] = (
+                UsageError if headers.get("Nats-Service-Error-Code") == "400" else SwarmError
+            )
             raise refused(headers["Nats-Service-Error"])
         return msgspec.json.decode(reply.data)
 
@@ -210,7 +227,9 @@ class Client:
                 if not message.data:
                     break
                 stats = msgspec.json.decode(message.data)
-                state = next((e["data"] for e in stats.get("endpoints", []) if e.get("data")), {})
+                state: dict[str, Any] = next(
+                    (e["data"] for e in stats.get("endpoints", []) if e.get("data")), {}
+                )
                 if str(stats.get("name", "")).startswith("swarm-"):
                     found.append(state | {"service": stats["metadata"].get("service"), "id": stats["id"]})
         await subscription.unsubscribe()

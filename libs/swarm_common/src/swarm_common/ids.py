@@ -23,7 +23,7 @@ def derive(cause: str, handler: str, index: int | str) -> str:
 
     Handling an event twice therefore writes it once.
     """
-    digest = hashlib.sha1(  # noqa: S324 - UUID 5 is defined with SHA-1 (RFC 9562, section 5.5)
+    digest = hashlib.sha1(
         NAMESPACE.bytes + f"{cause}\x00{handler}\x00{index}".encode(), usedforsecurity=False
     ).digest()
     return str(uuid.UUID(bytes=digest[:16], version=5))

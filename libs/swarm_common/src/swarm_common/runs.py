@@ -10,8 +10,8 @@ import msgspec
 from swarm_common.events import Event
 from swarm_common.events.benchmark import (
     TERMINAL,
-    CancelRequested,
     Cancelled,
+    CancelRequested,
     Completed,
     Failed,
     Planned,
@@ -99,7 +99,7 @@ class RunView(msgspec.Struct, kw_only=True):
     def count(self, status: TaskStatus) -> int:
         return sum(task.status == status for task in self.tasks.values())
 
-    def apply(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case a type, in the order of a run's life
+    def apply(self, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915 - one case a type, in the order of a run's life
         """Take the view one event further."""
         self.events += 1
         self.last_seq = event.seq
@@ -189,7 +189,10 @@ class RunView(msgspec.Struct, kw_only=True):
             "result": self.result,
             "seed": self.seed,
             "params": self.params,
-            "tasks": {status: self.count(status) for status in ("planned", "scheduled", "retrying", "done", "failed")},
+            "tasks": {
+                status: self.count(status)
+                for status in ("planned", "scheduled", "retrying", "done", "failed")
+            },
             "best_known": self._best_known(),
             "suggestions": [msgspec.to_builtins(suggestion) for suggestion in self.suggestions],
         }

@@ -1,4 +1,4 @@
-"""Settings: flags, then ``SWARM_*`` environment variables, then ``swarm.toml``. Validated at once; errors name the key."""
+"""Settings: flags, then ``SWARM_*`` environment variables, then ``swarm.toml``. Errors name the key."""
 
 from __future__ import annotations
 
@@ -117,5 +117,7 @@ def _check_names(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
     for key in values:
         if key not in _BY_NAME:
             raise SettingsError(
-                f"{origin[key]} is no setting; settings are {', '.join(sorted(_BY_NAME))}", field=key, given=key
+                f"{origin[key]} is no setting; settings are {', '.join(sorted(_BY_NAME))}",
+                field=key,
+                given=key,
             )

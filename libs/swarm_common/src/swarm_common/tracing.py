@@ -115,7 +115,11 @@ class OtelTracer:
     ) -> Iterator[Span]:
         context = self._propagator.extract({"traceparent": parent})
         otel_links = [
-            self._trace.Link(self._trace.get_current_span(self._propagator.extract({"traceparent": link})).get_span_context())
+            self._trace.Link(
+                self._trace.get_current_span(
+                    self._propagator.extract({"traceparent": link})
+                ).get_span_context()
+            )
             for link in links
         ]
         with self._tracer.start_as_current_span(
@@ -179,7 +183,9 @@ def is_traceparent(text: str) -> bool:
         return False
 
 
-def messaging(operation: str, destination: str, message_id: str = "", group: str = "") -> dict[str, str | int]:
+def messaging(
+    operation: str, destination: str, message_id: str = "", group: str = ""
+) -> dict[str, str | int]:
     """Return the attributes of a messaging span; ``destination`` is a template with few values."""
     kinds = {"send": "send", "process": "process", "receive": "receive"}
     attributes: dict[str, str | int] = {

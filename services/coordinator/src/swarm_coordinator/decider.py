@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import TypedDict
 
 from swarm_common import clock
 from swarm_common.events import Data, JudgedTarget, Metric, Target
@@ -19,6 +20,7 @@ from swarm_common.events.benchmark import (
     RetryScheduled,
     TaskScheduled,
 )
+from swarm_common.events.values import Lane
 from swarm_coordinator.moment import Moment
 from swarm_coordinator.plans import Finish, SoFar, Suite
 from swarm_coordinator.state import RunState, TaskState, evolve, run_digest
@@ -42,7 +44,12 @@ def decide(state: RunState, moment: Moment, suites: Mapping[str, Suite]) -> tupl
     if state.cancel is not None:
         return (Cancelled(reason=state.cancel, **_duration(state, moment)),)
     if state.expired:
-        return (Failed(reason=f"deadline: not done {started.timeout_s:g} s after it started", **_duration(state, moment)),)
+        return (
+            Failed(
+                reason=f"deadline: not done {started.timeout_s:g} s after it started",
+                **_duration(state, moment),
+            ),
+        )
     verdicts = _verdicts(state, moment)
     if verdicts and isinstance(verdicts[-1], Failed):
         return verdicts[-1:]
@@ -77,19 +84,14 @@ def _verdicts(state: RunState, moment: Moment) -> tuple[Data, ...]:
 
 def _schedule(state: RunState) -> list[Data]:
     """Return the ready tasks for which there is room, in the order in which they were planned."""
-    if not state.ready:
-        return []
-    room: dict[str, int] = {}
-    found: list[Data] = []
-    for index in sorted(state.ready):
-        task = state.tasks[state.ready[index]]
-        kind = task.spec.kind
-        if kind not in room:
-            room[kind] = _parallel(state, task) - state.in_flight.get(kind, 0)
-        if room[kind] > 0 and len(found) < MOST_EVENTS:
-            room[kind] -= 1
-            found.append(_scheduled(task, _seed(state)))
-    return found
+    found: list[int] = []
+    for kind, ready in state.ready.items():
+        if len(ready):
+            lane = state.tasks[state.names[ready.first(1)[0]]].spec.lane
+            room = _parallel(state, kind, lane) - state.in_flight.get(kind, 0)
+            found += ready.first(min(room, MOST_EVENTS)) if room > 0 else []
+    found.sort()
+    return [_scheduled(state.tasks[state.names[index]], _seed(state)) for index in found[:MOST_EVENTS]]
 
 
 def _scheduled(task: TaskState, seed: int) -> TaskScheduled:
@@ -113,7 +115,9 @@ def _ask(state: RunState, moment: Moment, suites: Mapping[str, Suite]) -> tuple[
     assert started is not None  # noqa: S101 - decide has looked
     suite = suites.get(started.suite)
     if suite is None:
-        return (Failed(reason=f"suite {started.suite} is not known to this version", **_duration(state, moment)),)
+        return (
+            Failed(reason=f"suite {started.suite} is not known to this version", **_duration(state, moment)),
+        )
     duration = _duration(state, moment)
     answer = suite.plan(
         SoFar(
@@ -123,11 +127,15 @@ def _ask(state: RunState, moment: Moment, suites: Mapping[str, Suite]) -> tuple[
             step=state.step,
             results=state.results,
             facts=state.facts,
-            elapsed_s=float(duration["duration_s"]),
+            elapsed_s=duration["duration_s"],
         )
     )
     if isinstance(answer, Finish):
-        return (_completed(state, answer, duration) if state.results else Failed(reason="no work was done", **duration),)
+        return (
+            _completed(state, answer, duration)
+            if state.results
+            else Failed(reason="no work was done", **duration),
+        )
     if answer.tasks:
         return (Planned(step=state.step, tasks=answer.tasks),)
     if state.open == 0:
@@ -135,7 +143,7 @@ def _ask(state: RunState, moment: Moment, suites: Mapping[str, Suite]) -> tuple[
     return ()
 
 
-def _completed(state: RunState, finish: Finish, duration: dict[str, str | float]) -> Completed:
+def _completed(state: RunState, finish: Finish, duration: Duration) -> Completed:
     started = state.started
     assert started is not None  # noqa: S101 - decide has looked
     return Completed(
@@ -147,7 +155,7 @@ def _completed(state: RunState, finish: Finish, duration: dict[str, str | float]
         attempts=state.attempts,
         events=state.events,
         log_sha256=state.chain,
-        **duration,  # type: ignore[arg-type]
+        **duration,
     )
 
 
@@ -165,21 +173,27 @@ def retry_delay_s(seed: int, task: str, attempt: int) -> float:
     The jitter is drawn from the run's seed, so a replayed run waits as its original did. (Exponential backoff with
     equal jitter, as in the AWS Architecture Blog, *Exponential Backoff And Jitter*, 2015.)
     """
-    whole = min(FIRST_DELAY_S * 2 ** (attempt - 1), LONGEST_DELAY_S)
+    whole = min(FIRST_DELAY_S * 2.0 ** (attempt - 1), LONGEST_DELAY_S)
     drawn = int.from_bytes(hashlib.sha256(f"{seed}/{task}/{attempt}".encode()).digest()[:8]) / 2**64
     return round(whole * (0.5 + 0.5 * drawn), 6)
 
 
-def _duration(state: RunState, moment: Moment) -> dict[str, str | float]:
+class Duration(TypedDict):
+    """How long a run took, and by which clock."""
+
+    duration_s: float
+    clock: str
+
+
+def _duration(state: RunState, moment: Moment) -> Duration:
     if moment.elapsed_s is not None:
         return {"duration_s": round(moment.elapsed_s, 6), "clock": "perf_counter"}
     return {"duration_s": round((moment.now_ns - state.started_ns) / 1e9, 6), "clock": "wall"}
 
 
-def _parallel(state: RunState, task: TaskState) -> int:
-    started = state.started
-    given = started.parallel.get(task.spec.kind) if started is not None else None
-    return PARALLEL[task.spec.lane] if given is None else given
+def _parallel(state: RunState, kind: str, lane: Lane) -> int:
+    given = state.started.parallel.get(kind) if state.started is not None else None
+    return PARALLEL[lane] if given is None else given
 
 
 def _seed(state: RunState) -> int:

@@ -80,9 +80,21 @@ class Engine:
                 return run  # delivered twice: the run is under way
             if isinstance(decided, Started):
                 self._stopwatch.start(run)
-                log.info("run_started", run=run, suite=decided.suite, scenario=decided.scenario, trace_id=event.trace_id)
+                log.info(
+                    "run_started",
+                    run=run,
+                    suite=decided.suite,
+                    scenario=decided.scenario,
+                    trace_id=event.trace_id,
+                )
             elif isinstance(decided, Rejected):
-                log.info("run_rejected", run=run, field=decided.field, reason=decided.reason, trace_id=event.trace_id)
+                log.info(
+                    "run_rejected",
+                    run=run,
+                    field=decided.field,
+                    reason=decided.reason,
+                    trace_id=event.trace_id,
+                )
         return run
 
     async def advance(self, run: str, *, at_least: int = 0, links: Sequence[str] = ()) -> None:
@@ -109,7 +121,9 @@ class Engine:
                 events = self._events(state, decided, span.traceparent, moment.now_ns, began)
                 terminal = decided[-1].type in TERMINAL
                 expected = (
-                    Expected(state.last_seq, run_filter(run)) if terminal else Expected(state.own_seq, decisions_filter(run))
+                    Expected(state.last_seq, run_filter(run))
+                    if terminal
+                    else Expected(state.own_seq, decisions_filter(run))
                 )
                 try:
                     await self._log.append(events, expected)
@@ -135,7 +149,13 @@ class Engine:
             if data is None:
                 break
             with self._tracer.span("process timer.fired", state.traceparent) as span:
-                events = self._events(state, (data,), span.traceparent, self._stopwatch.moment(run).now_ns, time.perf_counter_ns())
+                events = self._events(
+                    state,
+                    (data,),
+                    span.traceparent,
+                    self._stopwatch.moment(run).now_ns,
+                    time.perf_counter_ns(),
+                )
                 try:
                     await self._log.append(events, Expected(state.own_seq, decisions_filter(run)))
                 except Conflict:
@@ -196,7 +216,9 @@ class Engine:
             del self._over[next(iter(self._over))]
         self._stopwatch.forget(run)
         self._timers -= {(run, name) for name in state.timers}
-        log.info("run_ended", run=run, how=data.type, events=state.events + 1, trace_id=state.traceparent[3:35])
+        log.info(
+            "run_ended", run=run, how=data.type, events=state.events + 1, trace_id=state.traceparent[3:35]
+        )
 
 
 def _timer_fired(state: RunState, name: str) -> TimerFired | None:

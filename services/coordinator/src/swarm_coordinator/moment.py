@@ -23,7 +23,9 @@ class Stopwatch:
     """Gives moments, and remembers which runs started in this process."""
 
     def __init__(
-        self, wall_ns: Callable[[], int] = clock.now_ns, monotonic_ns: Callable[[], int] = time.perf_counter_ns
+        self,
+        wall_ns: Callable[[], int] = clock.now_ns,
+        monotonic_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self._wall_ns = wall_ns
         self._monotonic_ns = monotonic_ns

@@ -44,7 +44,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parallel: dict[str, int] = {}
 
 
-class Fact(msgspec.Struct, frozen=True):
+class Fact(msgspec.Struct, frozen=True, gc=False):
     """What a worker recorded of a task: the event's id, its data, and their digest."""
 
     event: str
@@ -85,9 +85,17 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
 class Suite(Protocol):
     """A family of benchmarks. ``plan`` is pure: the same :class:`SoFar` gives the same answer."""
 
-    name: str
-    description: str
-    scenarios: tuple[Scenario, ...]
+    @property
+    def name(self) -> str:
+        """What requests call it."""
+
+    @property
+    def description(self) -> str:
+        """One sentence for people."""
+
+    @property
+    def scenarios(self) -> tuple[Scenario, ...]:
+        """Its cases; the first is the default."""
 
     def plan(self, sofar: SoFar) -> Step | Finish:
         """Return the tasks that come next, or the end."""
@@ -102,7 +110,10 @@ def find_scenario(suite: Suite, name: str) -> Scenario:
             return scenario
     names = ", ".join(scenario.name for scenario in suite.scenarios)
     raise UsageError(
-        f"suite {suite.name} has no scenario {name!r}; it has {names}", field="scenario", given=name, allowed=names
+        f"suite {suite.name} has no scenario {name!r}; it has {names}",
+        field="scenario",
+        given=name,
+        allowed=names,
     )
 
 
@@ -135,13 +146,16 @@ def _checked(param: Param, value: Any) -> Any:
             given=_text(value),
             allowed=param.type,
         )
-    if param.type == "float":
+    if param.type == "float" and isinstance(value, int):
         value = float(value)
     members = value if param.type == "list" else [value]
     if param.choices and any(member not in param.choices for member in members):
         allowed = ", ".join(param.choices)
         raise UsageError(
-            f"{field} is {_text(value)}; allowed is {allowed}", field=field, given=_text(value), allowed=allowed
+            f"{field} is {_text(value)}; allowed is {allowed}",
+            field=field,
+            given=_text(value),
+            allowed=allowed,
         )
     if param.type in {"int", "float"}:
         low = float("-inf") if param.low is None else param.low

@@ -73,7 +73,9 @@ def replay_run(events: Sequence[Event]) -> tuple[int, int, list[Difference]]:
             state = evolve(state, events[folded])
             folded += 1
         if folded != upto + 1:
-            found.append(_difference(first, "was decided on less than the log holds before it", first.data, None))
+            found.append(
+                _difference(first, "was decided on less than the log holds before it", first.data, None)
+            )
             continue
         found += _compare(group, decide(state, _moment(first), SUITES))
         found += _written_otherwise(group)

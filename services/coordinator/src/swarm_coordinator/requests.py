@@ -29,7 +29,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     tracestate: str = ""
 
 
-def read_request(raw: bytes, *, message_id: str, position: str, headers: Mapping[str, str] | None = None) -> Request:
+def read_request(
+    raw: bytes, *, message_id: str, position: str, headers: Mapping[str, str] | None = None
+) -> Request:
     """Read a request: a CloudEvents object of type ``benchmark.requested``, or the bare data.
 
     Its id is the event's, else the header ``Nats-Msg-Id``, else derived from its position in the log, so a request is
@@ -41,7 +43,9 @@ def read_request(raw: bytes, *, message_id: str, position: str, headers: Mapping
         raise InvalidEvent(f"the request is no JSON object: {error}", field="body") from error
     if not isinstance(body, dict):
         raise InvalidEvent(
-            f"the request is a JSON {type(body).__name__}, not an object", field="body", allowed="a JSON object"
+            f"the request is a JSON {type(body).__name__}, not an object",
+            field="body",
+            allowed="a JSON object",
         )
     headers = headers or {}
     found = headers.get("traceparent", "")
@@ -79,7 +83,11 @@ def begin(request: Request, suites: Mapping[str, Suite], moment: Moment, engine:
         return _started(request, suites, moment, engine)
     except UsageError as error:
         return Rejected(
-            reason=str(error), field=error.field, given=error.given, allowed=error.allowed, request=_bounded(request.body)
+            reason=str(error),
+            field=error.field,
+            given=error.given,
+            allowed=error.allowed,
+            request=_bounded(request.body),
         )
 
 
@@ -87,14 +95,24 @@ def _started(request: Request, suites: Mapping[str, Suite], moment: Moment, engi
     asked = _typed(request.body)
     if asked.suite not in suites:
         names = ", ".join(suites)
-        raise UsageError(f"there is no suite {asked.suite!r}; there are {names}", field="suite", given=asked.suite, allowed=names)
+        raise UsageError(
+            f"there is no suite {asked.suite!r}; there are {names}",
+            field="suite",
+            given=asked.suite,
+            allowed=names,
+        )
     suite = suites[asked.suite]
     scenario = find_scenario(suite, asked.scenario)
     params = complete_params(scenario, asked.params)
     timeout_s = scenario.timeout_s if asked.timeout_s is None else asked.timeout_s
     if not 0 < timeout_s <= LONGEST_RUN_S:
         allowed = f"more than 0, at most {LONGEST_RUN_S:g} seconds"
-        raise UsageError(f"timeout_s is {timeout_s}; allowed is {allowed}", field="timeout_s", given=str(timeout_s), allowed=allowed)
+        raise UsageError(
+            f"timeout_s is {timeout_s}; allowed is {allowed}",
+            field="timeout_s",
+            given=str(timeout_s),
+            allowed=allowed,
+        )
     step = suite.plan(SoFar(scenario=scenario.name, params=params, seed=asked.seed))
     tasks = step.tasks if isinstance(step, Step) else ()
     return Started(
@@ -117,17 +135,21 @@ _FIELDS = {field.name: field.type for field in msgspec.structs.fields(Requested)
 
 
 def _typed(body: Mapping[str, Any]) -> Requested:
-    """Return the body as a request; raises :class:`UsageError` naming the field that is missing or of the wrong type."""
+    """Return the body as a request; raises :class:`UsageError` naming the field that does not fit."""
     for name, value in body.items():
         if name not in _FIELDS:
             allowed = ", ".join(_FIELDS)
-            raise UsageError(f"a request has no field {name!r}; it has {allowed}", field=name, given=name, allowed=allowed)
+            raise UsageError(
+                f"a request has no field {name!r}; it has {allowed}", field=name, given=name, allowed=allowed
+            )
         try:
             msgspec.convert(value, _FIELDS[name])
         except msgspec.ValidationError as error:
             raise UsageError(f"{name}: {error}", field=name, given=str(value)[:100]) from None
     if "suite" not in body:
-        raise UsageError("a request names its suite; this one does not", field="suite", allowed="a suite's name")
+        raise UsageError(
+            "a request names its suite; this one does not", field="suite", allowed="a suite's name"
+        )
     asked: Requested = msgspec.convert(dict(body), Requested)
     if not is_token(asked.session):
         allowed = f"letters, digits, '_' and '-', 1 to {_LONGEST_SESSION}"
@@ -138,7 +160,9 @@ def _typed(body: Mapping[str, Any]) -> Requested:
             allowed=allowed,
         )
     if not 0 <= asked.seed < 2**32:
-        raise UsageError(f"seed is {asked.seed}; allowed is 0 to {2**32 - 1}", field="seed", given=str(asked.seed))
+        raise UsageError(
+            f"seed is {asked.seed}; allowed is 0 to {2**32 - 1}", field="seed", given=str(asked.seed)
+        )
     return asked
 
 

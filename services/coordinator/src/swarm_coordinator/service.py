@@ -32,7 +32,10 @@ from swarm_coordinator.wakeups import Wakeups
 log = structlog.get_logger(__name__)
 
 service = Service(
-    "coordinator", "benchmark", version=__version__, description="Plans runs, schedules their tasks, retries, finishes them"
+    "coordinator",
+    "benchmark",
+    version=__version__,
+    description="Plans runs, schedules their tasks, retries, finishes them",
 )
 service.decide_again = decide_again
 
@@ -89,7 +92,9 @@ class Coordinator:
             raise
         except Exception as error:
             passing = isinstance(error, SwarmError) and not isinstance(error, InvalidEvent)
-            log.warning("not_handled", run=run, error=type(error).__name__, message=str(error), exc_info=not passing)
+            log.warning(
+                "not_handled", run=run, error=type(error).__name__, message=str(error), exc_info=not passing
+            )
             for delivery in deliveries:
                 await self.settle(delivery, error)
             return
@@ -143,7 +148,11 @@ class Coordinator:
                 subject=stored.subject,
                 seq=stored.seq,
                 body=stored.data,
-                headers={k: v for k, v in stored.headers.items() if k not in {"Nats-Stream", "Nats-Subject", "Nats-Sequence"}},
+                headers={
+                    k: v
+                    for k, v in stored.headers.items()
+                    if k not in {"Nats-Stream", "Nats-Subject", "Nats-Sequence"}
+                },
                 deliveries=advisory.deliveries,
                 error=f"delivered {advisory.deliveries} times and never settled: its worker died or hung each time",
             )
@@ -177,5 +186,3 @@ async def _suites(_: Context, given: dict[str, Any]) -> Any:  # noqa: ARG001 - t
         }
         for suite in SUITES.values()
     ]
-
-

@@ -24,6 +24,7 @@ from swarm_common.events.benchmark import (
 from swarm_common.events.task import TaskFailedData
 from swarm_common.log.files import chain
 from swarm_coordinator.plans import Fact
+from swarm_coordinator.ready import Ready
 
 TaskStatus = Literal["waiting", "ready", "in_flight", "failed", "retrying", "done"]
 
@@ -38,7 +39,7 @@ TRANSITIONS: tuple[tuple[TaskStatus, str, TaskStatus], ...] = (
 )
 
 
-class TaskState(msgspec.Struct, frozen=True):
+class TaskState(msgspec.Struct, frozen=True, gc=False):
     """A task of a run."""
 
     spec: Task
@@ -61,7 +62,10 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     over: bool = False
     tasks: Map[str, TaskState] = Map()
     dependents: Map[str, tuple[str, ...]] = Map()
-    ready: Map[int, str] = Map()
+    names: Map[int, str] = Map()
+    """By index: the task's id."""
+    ready: Map[str, Ready] = Map()
+    """By kind."""
     failed: Map[int, str] = Map()
     """Tasks whose attempt failed and that wait for a verdict."""
     in_flight: Map[str, int] = Map()
@@ -110,7 +114,9 @@ def evolve(state: RunState, event: Event) -> RunState:
     if own:
         return _own(state, event, data)
     if isinstance(data, TaskFailedData):
-        return _failed(state, data.task, data.attempt, f"{data.error}: {data.message}", retryable=data.retryable)
+        return _failed(
+            state, data.task, data.attempt, f"{data.error}: {data.message}", retryable=data.retryable
+        )
     task = getattr(data, "task", "")
     return _recorded(state, event, data, task) if task in state.tasks else state
 
@@ -146,25 +152,36 @@ def _own(state: RunState, event: Event, data: Data) -> RunState:
 
 def _plan(state: RunState, tasks: tuple[Task, ...]) -> RunState:
     """Add tasks; those whose needs have all concluded are ready."""
-    with state.tasks.mutate() as known, state.ready.mutate() as ready, state.dependents.mutate() as dependents:
-        index = len(known)
-        for spec in tasks:
+    ready: dict[str, list[int]] = {}
+    with (
+        state.tasks.mutate() as known,
+        state.names.mutate() as names,
+        state.dependents.mutate() as dependents,
+    ):
+        for index, spec in enumerate(tasks, len(state.tasks)):
             needs = [name for name in spec.after if name not in state.results]
             for name in needs:
                 dependents[name] = (*dependents.get(name, ()), spec.id)
             known[spec.id] = TaskState(spec, index, len(needs), "waiting" if needs else "ready")
+            names[index] = spec.id
             if not needs:
-                ready[index] = spec.id
-            index += 1
-        return replace(
-            state,
-            tasks=known.finish(),
-            ready=ready.finish(),
-            dependents=dependents.finish(),
-            open=state.open + len(tasks),
-            step=state.step + 1,
-            ask=False,
-        )
+                ready.setdefault(spec.kind, []).append(index)
+        state = replace(state, tasks=known.finish(), names=names.finish(), dependents=dependents.finish())
+    for kind, indices in ready.items():
+        state = replace(state, ready=state.ready.set(kind, state.ready.get(kind, Ready()).extend(indices)))
+    return replace(state, open=state.open + len(tasks), step=state.step + 1, ask=False)
+
+
+def _enter(state: RunState, task: TaskState) -> Map[str, Ready]:
+    """Return what is ready with a task added."""
+    kind = task.spec.kind
+    return state.ready.set(kind, state.ready.get(kind, Ready()).add(task.index))
+
+
+def _leave(state: RunState, task: TaskState) -> Map[str, Ready]:
+    """Return what is ready without a task."""
+    kind = task.spec.kind
+    return state.ready.set(kind, state.ready.get(kind, Ready()).remove(task.index))
 
 
 def _scheduled(state: RunState, data: TaskScheduled) -> RunState:
@@ -172,7 +189,7 @@ def _scheduled(state: RunState, data: TaskScheduled) -> RunState:
     return replace(
         state,
         tasks=state.tasks.set(data.task, replace(task, status="in_flight", attempt=data.attempt)),
-        ready=state.ready.delete(task.index) if task.index in state.ready else state.ready,
+        ready=_leave(state, task),
         in_flight=state.in_flight.set(data.kind, state.in_flight.get(data.kind, 0) + 1),
         attempts=state.attempts + 1,
     )
@@ -205,7 +222,7 @@ def _land(state: RunState, task: TaskState) -> RunState:
     if task.status == "in_flight":
         return replace(state, in_flight=state.in_flight.set(kind, state.in_flight[kind] - 1))
     if task.status == "ready":
-        return replace(state, ready=state.ready.delete(task.index))
+        return replace(state, ready=_leave(state, task))
     if task.status == "failed":
         return replace(state, failed=state.failed.delete(task.index))
     return state
@@ -220,7 +237,7 @@ def _release(state: RunState, name: str) -> RunState:
         state = replace(
             state,
             tasks=state.tasks.set(dependent, replace(task, missing=missing, status=status)),
-            ready=state.ready if missing else state.ready.set(task.index, dependent),
+            ready=state.ready if missing else _enter(state, task),
         )
     return state
 
@@ -245,7 +262,9 @@ def _retrying(state: RunState, data: RetryScheduled) -> RunState:
 
 
 def _fired(state: RunState, data: TimerFired) -> RunState:
-    state = replace(state, timers=state.timers.delete(data.timer) if data.timer in state.timers else state.timers)
+    state = replace(
+        state, timers=state.timers.delete(data.timer) if data.timer in state.timers else state.timers
+    )
     if data.timer == "deadline":
         return replace(state, expired=True)
     task = state.tasks.get(data.task)
@@ -254,7 +273,7 @@ def _fired(state: RunState, data: TimerFired) -> RunState:
     return replace(
         state,
         tasks=state.tasks.set(data.task, replace(task, status="ready")),
-        ready=state.ready.set(task.index, data.task),
+        ready=_enter(state, task),
     )
 
 
@@ -264,7 +283,7 @@ def retry_timer(task: str, attempt: int) -> str:
 
 
 def digest_of(data: Data) -> str:
-    """Return sha256, in hexadecimal, of what an event's data say apart from time and place; empty if they do not count."""
+    """Return sha256, in hexadecimal, of an event's data without time and place; empty if they do not count."""
     if not data.digested:
         return ""
     return hashlib.sha256(msgspec.json.encode(digest_view(data), order="deterministic")).hexdigest()

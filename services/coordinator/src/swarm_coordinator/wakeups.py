@@ -1,4 +1,4 @@
-"""Wake-ups: messages that say that a run has something new. Those of one run are handled together, runs side by side."""
+"""Wake-ups: messages that say that a run has something new, handled together by run, runs side by side."""
 
 from __future__ import annotations
 

@@ -41,7 +41,9 @@ class Array(msgspec.Struct, frozen=True):
 
         if self.dtype not in DTYPES:
             raise InvalidEvent(
-                f"array dtype {self.dtype!r}; allowed are {', '.join(sorted(DTYPES))}", field="dtype", given=self.dtype
+                f"array dtype {self.dtype!r}; allowed are {', '.join(sorted(DTYPES))}",
+                field="dtype",
+                given=self.dtype,
             )
         flat: NDArray[Any] = np.frombuffer(self.data, dtype=np.dtype(self.dtype))
         try:

@@ -118,7 +118,10 @@ class CancelRequested(Data, frozen=True, kw_only=True):
     reason: str = ""
 
 
-@event("benchmark.completed", volatile=("duration_s", "clock", "metrics", "targets", "result", "log_sha256", "events"))
+@event(
+    "benchmark.completed",
+    volatile=("duration_s", "clock", "metrics", "targets", "result", "log_sha256", "events"),
+)
 class Completed(Data, frozen=True, kw_only=True):
     """The run ended with a result."""
 

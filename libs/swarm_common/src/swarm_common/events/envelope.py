@@ -1,6 +1,6 @@
 """The envelope: one CloudEvents 1.0 object in structured mode (CloudEvents JSON format 1.0.2, section 3).
 
-``Event.raw`` keeps the very bytes, so that what is exported is what was stored, fields unknown to this version included.
+``Event.raw`` keeps the very bytes: what is exported is what was stored, fields unknown to this version included.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SCHEMA = "urn:swarm:"
 _MAX_INT = 2**31 - 1
 
 
-class _Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class _Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The attributes in the order in which they are written; names are CloudEvents': lower case and digits."""
 
     specversion: str
@@ -39,7 +39,7 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An immutable fact: CloudEvents attributes, typed data, and where it was read."""
 
     id: str
@@ -81,7 +81,7 @@ _encoder = msgspec.json.Encoder()
 _wire_decoder = msgspec.json.Decoder(_Wire)
 
 
-def new_event(  # noqa: PLR0913 - the attributes of an envelope
+def new_event(
     data: Data,
     *,
     run: str,
@@ -144,7 +144,9 @@ def decode(raw: bytes, seq: int = 0) -> Event:
     try:
         wire = _wire_decoder.decode(raw)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise InvalidEvent(f"not a CloudEvents JSON object: {error}", field="event", given=_excerpt(raw)) from error
+        raise InvalidEvent(
+            f"not a CloudEvents JSON object: {error}", field="event", given=_excerpt(raw)
+        ) from error
     if wire.specversion != SPEC_VERSION:
         raise InvalidEvent(
             f"CloudEvents specversion {wire.specversion!r}; {SPEC_VERSION} is read here",

@@ -10,7 +10,7 @@ import msgspec
 from swarm_common.errors import InvalidEvent
 
 
-class Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Base of every event's ``data``.
 
     Class variables say how the engine treats the type; the decorator :func:`event` sets ``type`` and ``version``.
@@ -61,8 +61,8 @@ def event(
 ) -> Callable[[type[D]], type[D]]:
     """Register a class as the ``data`` of events called ``name``.
 
-    ``upcasters[v]`` turns the plain object of version ``v`` into that of ``v + 1``. Raises ``ValueError`` where the name
-    is taken or an upcaster is missing.
+    ``upcasters[v]`` turns the plain object of version ``v`` into that of ``v + 1``. Raises ``ValueError`` where the
+    name is taken or an upcaster is missing.
     """
 
     def register(cls: type[D]) -> type[D]:
@@ -104,6 +104,7 @@ def lookup(name: str) -> EventType:
 
 
 def is_registered(name: str) -> bool:
+    """Say whether a type is known."""
     return name in _types
 
 

@@ -11,7 +11,7 @@ Op = Literal[">=", "<=", ">", "<", "=="]
 Lane = Literal["io", "cpu"]
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A unit of work of a run, as planned."""
 
     id: str

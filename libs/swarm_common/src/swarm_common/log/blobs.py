@@ -71,7 +71,9 @@ class Blobs:
         # nats-py joins chunks in quadratic time (findings in docs/decisions/0004); direct gets are linear.
         chunks = [
             stored.data
-            async for stored in read_stored(self._broker, f"$O.{bucket}.C.{info.nuid}", stream=f"OBJ_{bucket}")
+            async for stored in read_stored(
+                self._broker, f"$O.{bucket}.C.{info.nuid}", stream=f"OBJ_{bucket}"
+            )
         ]
         return b"".join(chunks)
 

@@ -14,7 +14,6 @@ from typing import Any
 import nats
 import nats.errors
 import structlog
-
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
@@ -81,7 +80,7 @@ class Broker:
             inbox_prefix=inbox_prefix.encode(),
             allow_reconnect=True,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.25,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; only handed to asyncio.sleep
             ping_interval=20,
             pending_size=16 * 1024 * 1024,
             error_cb=self._on_error,
@@ -125,7 +124,9 @@ class Broker:
         before = self.reconnects
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self.nc._process_op_err(nats.errors.StaleConnectionError()), 2.0)  # noqa: SLF001
-        if self.reconnects == before and self.nc.is_connected:  # pragma: no cover - a second way for other versions
+        if (
+            self.reconnects == before and self.nc.is_connected
+        ):  # pragma: no cover - a second way for other versions
             with contextlib.suppress(Exception):
                 await self.nc.force_reconnect()
 

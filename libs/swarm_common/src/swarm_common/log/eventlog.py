@@ -51,8 +51,8 @@ class EventLog:
     async def append(self, events: Sequence[Event], expected: Expected | None = None) -> int:
         """Append events of one run, all or none, and return the sequence of the last.
 
-        Raises :class:`~swarm_common.errors.Conflict` where ``expected`` no longer holds. An append whose acknowledgement
-        was lost is looked up by its id, so a retry writes nothing twice.
+        Raises :class:`~swarm_common.errors.Conflict` where ``expected`` no longer holds. An append whose
+        acknowledgement was lost is looked up by its id, so a retry writes nothing twice.
         """
         messages = [await self._message(event) for event in events]
         if expected is not None:
@@ -112,7 +112,7 @@ class EventLog:
         """Append events read from a file, all or none, with their very bytes; nobody works on them again.
 
         ``last`` says, by run, behind which sequence of the log the first of these events belongs (0: the run is new);
-        raises :class:`~swarm_common.errors.Conflict` where somebody else wrote to such a run. The broker is not told the
+        raises :class:`~swarm_common.errors.Conflict` where somebody else wrote to one. The broker is not told the
         events' ids: it may still know them, of a run that was archived a moment ago, and would refuse them.
         """
         left = dict(last or {})

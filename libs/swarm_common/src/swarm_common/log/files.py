@@ -1,7 +1,7 @@
 """Exported logs: JSON Lines of CloudEvents, the very bytes of the log, and back.
 
-What an event references by claim check stands before it as an event ``swarm.blob`` with ``data_base64`` (CloudEvents JSON
-format, section 3.1.1). The last line, ``swarm.manifest``, holds a checksum a line, so that a line that was altered is
+What an event references by claim check stands before it as an event ``swarm.blob`` with ``data_base64`` (CloudEvents
+JSON format, section 3.1.1). The last line, ``swarm.manifest``, holds a checksum a line, so that an altered line is
 named. Events of several runs may stand in one file, in the order of the log.
 """
 
@@ -128,7 +128,9 @@ def read_lines(path: Path) -> Iterator[Line]:
         if head.type == BLOB:
             blob = base64.b64decode(head.data_base64)
             if reference(blob) != head.id:
-                raise InvalidEvent(f"line {number}: the blob's bytes are not those of {head.id}", field="data_base64")
+                raise InvalidEvent(
+                    f"line {number}: the blob's bytes are not those of {head.id}", field="data_base64"
+                )
             blobs[head.id] = blob
             yield Line(number, None, blob)
             continue
@@ -136,10 +138,14 @@ def read_lines(path: Path) -> Iterator[Line]:
             event = decode(raw, number)
             if event.data is None:
                 if event.dataref not in blobs:
-                    raise InvalidEvent(f"the blob {event.dataref} is not in the file before it", field="dataref")
+                    raise InvalidEvent(
+                        f"the blob {event.dataref} is not in the file before it", field="dataref"
+                    )
                 event = with_data(event, blobs[event.dataref])
         except InvalidEvent as error:
-            raise InvalidEvent(f"{path.name}, line {number}: {error}", field=error.field, given=error.given) from error
+            raise InvalidEvent(
+                f"{path.name}, line {number}: {error}", field=error.field, given=error.given
+            ) from error
         yield Line(number, event)
 
 
@@ -155,14 +161,23 @@ def check(path: Path) -> list[Problem]:
     raws = list(_raw_lines(path))
     manifest = _manifest(raws)
     if manifest is None:
-        return [Problem(0, "the file has no manifest as its last line: it was cut, or not written by `swarm export`")]
+        return [
+            Problem(
+                0, "the file has no manifest as its last line: it was cut, or not written by `swarm export`"
+            )
+        ]
     found = []
     lines = raws[:-1]
     for (number, raw), expected in zip(lines, manifest.lines, strict=False):
         if _check(raw) != expected:
             found.append(Problem(number, "differs from what was exported", _id_of(raw)))
     if len(lines) != len(manifest.lines):
-        found.append(Problem(min(len(lines), len(manifest.lines)) + 1, f"{len(lines)} lines, {len(manifest.lines)} were exported"))
+        found.append(
+            Problem(
+                min(len(lines), len(manifest.lines)) + 1,
+                f"{len(lines)} lines, {len(manifest.lines)} were exported",
+            )
+        )
     return found
 
 
@@ -208,5 +223,3 @@ def _check(raw: bytes) -> str:
 def chain(previous: str, raw: bytes) -> str:
     """Return the next link of a run's chain: sha256 over the link before and the event's bytes, in hexadecimal."""
     return hashlib.sha256(previous.encode() + raw).hexdigest()
-
-

@@ -40,7 +40,7 @@ _WRONG_LAST_SEQUENCE = {10071, 10164}
 _FULL = {10077, 10047, 10023, 10054}
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """What goes to the broker: ``headers`` are ASCII."""
 
     subject: str
@@ -48,7 +48,7 @@ class Message(msgspec.Struct, frozen=True):
     headers: dict[str, str]
 
 
-class Ack(msgspec.Struct, frozen=True):
+class Ack(msgspec.Struct, frozen=True, gc=False):
     """What the broker answered: ``seq`` is the (last) message's place in the stream."""
 
     seq: int
@@ -208,7 +208,7 @@ class Publisher:
             headers = {**message.headers, _BATCH_ID: batch, _BATCH_SEQUENCE: str(index)}
             if index < last:
                 try:
-                    await self._nc.publish(message.subject, message.body, headers=headers)
+                    await self._nc.send(message.subject, message.body, headers)
                 except (nats.errors.Error, OSError) as error:
                     self._slots += 1
                     raise AppendTimeout(f"{message.subject}: {error or type(error).__name__}") from error
@@ -222,9 +222,7 @@ class Publisher:
         key = str(self._counter)
         self._pending[key] = _Pending(future, message.subject, self._loop.time() + self._timeout_s)
         try:
-            await self._nc.publish(
-                message.subject, message.body, reply=f"{self._inbox}.{key}", headers=message.headers
-            )
+            await self._nc.send(message.subject, message.body, message.headers, f"{self._inbox}.{key}")
         except (nats.errors.Error, OSError) as error:
             self._settle(key, AppendTimeout(f"{message.subject}: {error or type(error).__name__}"))
 
@@ -238,7 +236,9 @@ class Publisher:
         if answer.error is None:
             self._settle(key, Ack(answer.seq, answer.duplicate))
         else:
-            self._settle(key, error_of(answer.error, self._pending[key].subject if key in self._pending else ""))
+            self._settle(
+                key, error_of(answer.error, self._pending[key].subject if key in self._pending else "")
+            )
 
     def _settle(self, key: str, outcome: Ack | SwarmError) -> None:
         pending = self._pending.pop(key, None)
@@ -267,7 +267,10 @@ class Publisher:
                 if pending.deadline > now:
                     break
                 self._settle(
-                    key, AppendTimeout(f"{pending.subject}: the broker did not acknowledge in {self._timeout_s} s")
+                    key,
+                    AppendTimeout(
+                        f"{pending.subject}: the broker did not acknowledge in {self._timeout_s} s"
+                    ),
                 )
 
 

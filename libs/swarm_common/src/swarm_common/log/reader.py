@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from swarm_common.errors import BrokerUnavailable, NotFound
+from swarm_common.log.connection import Headers
 from swarm_common.log.streams import STREAM
 
 if TYPE_CHECKING:
@@ -21,14 +22,21 @@ _BATCH = 1000
 _TIMEOUT_S = 5.0
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """A message as the stream holds it."""
 
     seq: int
-    subject: str
     data: bytes
-    headers: dict[str, str]
-    time: str = ""
+    headers: Headers
+
+    @property
+    def subject(self) -> str:
+        return self.headers.peek(b"Nats-Subject")
+
+    @property
+    def time(self) -> str:
+        """RFC 3339: when the broker stored it."""
+        return self.headers.peek(b"Nats-Time-Stamp")
 
 
 async def read_stored(
@@ -73,24 +81,16 @@ async def _direct_batch(
     found: list[Stored] = []
 
     async def on_message(msg: Msg) -> None:
-        headers = msg.headers or {}
-        status = headers.get("Status")
-        if status is not None:
+        headers: Mapping[str, str] = msg.headers or {}
+        if not isinstance(headers, Headers):
+            status = headers.get("Status")
             if not done.done():
                 if status == "503":
                     done.set_exception(BrokerUnavailable(f"stream {stream} is not there or does not answer"))
                 else:  # 204 end of batch, 404 no messages, 408 bad request
                     done.set_result(int(headers.get("Nats-Num-Pending", "0") or 0) > 0)
             return
-        found.append(
-            Stored(
-                int(headers["Nats-Sequence"]),
-                headers["Nats-Subject"],
-                msg.data,
-                headers,
-                headers.get("Nats-Time-Stamp", ""),
-            )
-        )
+        found.append(Stored(int(headers.peek(b"Nats-Sequence")), msg.data, headers))
         if single and not done.done():
             done.set_result(False)
 
@@ -111,7 +111,7 @@ def seq_of(msg: Msg) -> int:
     """Return the stream sequence of a message that a consumer delivered, from its reply subject."""
     # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>, or with domain and account
     tokens = msg.reply.split(".")
-    return int(tokens[5] if len(tokens) == 9 else tokens[7])  # noqa: PLR2004 - NATS ADR-15
+    return int(tokens[5] if len(tokens) == 9 else tokens[7])
 
 
 class Replay:
@@ -136,7 +136,9 @@ class Replay:
             ordered_consumer=True,
             cb=deliver,
             config=ConsumerConfig(
-                deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=self._after + 1, idle_heartbeat=2.0
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=self._after + 1,
+                idle_heartbeat=2.0,
             ),
             pending_msgs_limit=0,
             pending_bytes_limit=0,

@@ -62,7 +62,7 @@ def stream_configs(*, max_bytes: int = -1, replicas: int = 1) -> list[StreamConf
             max_age=7 * _DAY_S,
             num_replicas=replicas,
             allow_direct=True,
-            # A stream of its own: the broker refuses schedules where a full stream refuses new messages, as the log does.
+            # A stream of its own: the broker has no schedules in a stream that refuses when full, as the log does.
             allow_msg_schedules=True,
         ),
         StreamConfig(
@@ -94,14 +94,16 @@ def stream_configs(*, max_bytes: int = -1, replicas: int = 1) -> list[StreamConf
     ]
 
 
-async def ensure_streams(broker: Broker, *, max_bytes: int = -1, replicas: int = 1, timeout_s: float = 30.0) -> None:
+async def ensure_streams(
+    broker: Broker, *, max_bytes: int = -1, replicas: int = 1, timeout_s: float = 30.0
+) -> None:
     """Create the streams and stores that are missing, and update those whose settings differ.
 
     Raises :class:`BrokerUnavailable` where JetStream does not answer in ``timeout_s``.
     """
     deadline = asyncio.get_running_loop().time() + timeout_s
     for config in stream_configs(max_bytes=max_bytes, replicas=replicas):
-        await _until(deadline, lambda config=config: _ensure_stream(broker, config))  # type: ignore[misc]
+        await _until(deadline, lambda config=config: _ensure_stream(broker, config))
     await _until(deadline, lambda: _ensure_stores(broker, replicas))
 
 
@@ -112,10 +114,16 @@ async def _until(deadline: float, step: Any) -> None:
         try:
             await step()
         except (TimeoutError, nats.errors.Error) as error:
-            if isinstance(error, APIError) and error.code not in (None, 503) and not isinstance(error, BadRequestError):
+            if (
+                isinstance(error, APIError)
+                and error.code not in (None, 503)
+                and not isinstance(error, BadRequestError)
+            ):
                 raise
             if loop.time() > deadline:
-                raise BrokerUnavailable(f"JetStream does not answer: {error or type(error).__name__}") from error
+                raise BrokerUnavailable(
+                    f"JetStream does not answer: {error or type(error).__name__}"
+                ) from error
             await asyncio.sleep(0.1)
         else:
             return
@@ -134,7 +142,9 @@ async def _ensure_stream(broker: Broker, config: StreamConfig) -> None:
     if drift:
         # Applied only where something differs: an update for nothing has cost others delayed redeliveries.
         await broker.js.update_stream(config)
-        log.warning("stream_updated", stream=config.name, drift={k: f"{a} -> {b}" for k, (a, b) in drift.items()})
+        log.warning(
+            "stream_updated", stream=config.name, drift={k: f"{a} -> {b}" for k, (a, b) in drift.items()}
+        )
 
 
 async def _ensure_stores(broker: Broker, replicas: int) -> None:
@@ -143,11 +153,16 @@ async def _ensure_stores(broker: Broker, replicas: int) -> None:
             await broker.js.stream_info(f"OBJ_{name}")
         except NotFoundError:
             await broker.js.create_object_store(
-                name, config=ObjectStoreConfig(description="Swarmbench", storage=StorageType.FILE, replicas=replicas)
+                name,
+                config=ObjectStoreConfig(
+                    description="Swarmbench", storage=StorageType.FILE, replicas=replicas
+                ),
             )
 
 
 def drift(have: ConsumerConfig, want: ConsumerConfig) -> dict[str, tuple[Any, Any]]:
     """Return what differs between a durable consumer as it is and as it should be."""
     present, wanted = have.as_dict(), want.as_dict()
-    return {key: (present.get(key), value) for key, value in wanted.items() if value and present.get(key) != value}
+    return {
+        key: (present.get(key), value) for key, value in wanted.items() if value and present.get(key) != value
+    }

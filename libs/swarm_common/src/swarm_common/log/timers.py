@@ -37,7 +37,10 @@ async def set_timer(log: EventLog, timer: Timer) -> None:
         Message(
             f"{_SET}.{timer.run}.{timer.name}",
             msgspec.json.encode({"run": timer.run, "timer": timer.name, "due": timer.due}),
-            {"Nats-Schedule": f"@at {timer.due}", "Nats-Schedule-Target": f"{_FIRED}.{timer.run}.{timer.name}"},
+            {
+                "Nats-Schedule": f"@at {timer.due}",
+                "Nats-Schedule-Target": f"{_FIRED}.{timer.run}.{timer.name}",
+            },
         )
     )
 
@@ -49,4 +52,5 @@ def fired(subject: str) -> tuple[str, str]:
 
 
 def is_fired(subject: str) -> bool:
+    """Say whether a subject is that of a fired timer."""
     return subject.startswith(f"{_FIRED}.")

@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import APIError, NotFoundError
 
+from swarm_common.log.connection import Headers
 from swarm_common.log.streams import STREAM, drift
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class Delivery(msgspec.Struct, frozen=True, eq=False):
         return self.msg.data
 
     def header(self, name: str) -> str:
-        headers = self.msg.headers
-        return headers.get(name, "") if headers else ""
+        headers: object = self.msg.headers
+        return headers.peek(name.encode()) if isinstance(headers, Headers) else ""
 
     @property
     def last(self) -> bool:
@@ -93,7 +94,7 @@ Deliver = Callable[[Delivery], Awaitable[None]]
 
 
 class Consumer:
-    """One durable consumer, shared by the replicas of a service. Calls ``deliver`` for each message, one after another."""
+    """One durable consumer, shared by the replicas of a service. Calls ``deliver`` for one message after another."""
 
     def __init__(
         self,
@@ -190,7 +191,9 @@ class Consumer:
                 self.recreated += 1
                 log.warning("consumer_recreated", consumer=self.name, stream=self.stream, from_seq=start)
             self.doubtful_until = (await self.broker.js.stream_info(self.stream)).state.last_seq
-            with contextlib.suppress(APIError):  # another replica was first, with its own start: theirs stands
+            with contextlib.suppress(
+                APIError
+            ):  # another replica was first, with its own start: theirs stands
                 await self.broker.js.add_consumer(self.stream, wanted)
             return
         # Where a consumer starts cannot change, and after a re-creation it rightly differs.
@@ -199,7 +202,11 @@ class Consumer:
         differs = drift(have, wanted)
         if differs:
             await self.broker.js.add_consumer(self.stream, wanted)
-            log.warning("consumer_updated", consumer=self.name, drift={k: f"{a} -> {b}" for k, (a, b) in differs.items()})
+            log.warning(
+                "consumer_updated",
+                consumer=self.name,
+                drift={k: f"{a} -> {b}" for k, (a, b) in differs.items()},
+            )
 
     def _restart_seq(self) -> int:
         return min(self._busy) if self._busy else self._highest + 1
@@ -246,7 +253,7 @@ class Consumer:
             self._on_status(msg)
             return
         tokens = msg.reply.split(".")
-        base = 4 if len(tokens) == 9 else 6  # noqa: PLR2004 - NATS ADR-15: with domain and account there are more
+        base = 4 if len(tokens) == 9 else 6
         seq = int(tokens[base + 1])
         self._credit = max(0, self._credit - 1)
         if self._stopping:

@@ -41,7 +41,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-async def bury(  # noqa: PLR0913 - everything that a letter tells
+async def bury(
     log: EventLog,
     *,
     consumer: str,
@@ -54,7 +54,7 @@ async def bury(  # noqa: PLR0913 - everything that a letter tells
 ) -> None:
     """Write a dead letter; the same message of the same consumer is buried once."""
     tokens = subject.split(".")
-    run = tokens[2] if len(tokens) > 3 and is_token(tokens[2]) else "none"  # noqa: PLR2004 - swarm.<context>.<run>.<event>
+    run = tokens[2] if len(tokens) > 3 and is_token(tokens[2]) else "none"
     originals = {key: value for key, value in (headers or {}).items() if not key.startswith(_PREFIX)}
     message = Message(
         f"dead.{consumer}.{run}",
@@ -99,7 +99,11 @@ async def redrive(log: EventLog, ident: str) -> DeadLetter:
 
 def _originals(stored: Stored) -> dict[str, str]:
     found: dict[str, Any] = msgspec.json.decode(stored.headers.get(f"{_PREFIX}Headers", "{}"))
-    return {k: str(v) for k, v in found.items() if not k.startswith(("Nats-Expected", "Nats-Batch", "Nats-Schedule"))}
+    return {
+        k: str(v)
+        for k, v in found.items()
+        if not k.startswith(("Nats-Expected", "Nats-Batch", "Nats-Schedule"))
+    }
 
 
 async def _stored(broker: Broker, ident: str) -> Stored:

@@ -1,4 +1,4 @@
-"""Health: a file that a healthy service touches, and the check that containers run: ``python -m swarm_common.health``."""
+"""Health: a file that a healthy service touches, and the check of it that containers run."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -61,7 +62,9 @@ class Context:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running: set[asyncio.Task[None]] = set()
 
-    async def consume(self, name: str, filters: Sequence[str], deliver: Deliver, *, slots: int, stream: str = "") -> Consumer:
+    async def consume(
+        self, name: str, filters: Sequence[str], deliver: Deliver, *, slots: int, stream: str = ""
+    ) -> Consumer:
         """Start a durable consumer of this service's own; it is supervised and drained with the others."""
         more = {"stream": stream} if stream else {}
         consumer = Consumer(self.broker, name, tuple(filters), deliver, slots=slots, **more)
@@ -98,6 +101,7 @@ class Host:
         self._handled = 0
         self._failures = 0
         self._at_hand: dict[Delivery, float] = {}
+        self._work: set[asyncio.Task[None]] = set()
         self._ended: dict[str, None] = {}
         self._micro: MicroService | None = None
 
@@ -110,7 +114,9 @@ class Host:
         await event_log.start()
         self.context = Context(self.service, self.settings, broker, event_log)
         try:
-            await ensure_streams(broker, max_bytes=self.settings.max_bytes, replicas=self.settings.stream_replicas)
+            await ensure_streams(
+                broker, max_bytes=self.settings.max_bytes, replicas=self.settings.stream_replicas
+            )
             await broker.nc.subscribe("swarm.benchmark.*.*", cb=self._note_end)
             for hook in self.service.start_hooks:
                 await hook(self.context)
@@ -128,10 +134,11 @@ class Host:
 
     async def _until_stopped(self) -> None:
         stop = asyncio.create_task(self.stopping.wait())
-        done, _ = await asyncio.wait({stop, self.context.failed}, return_when=asyncio.FIRST_COMPLETED)
+        failed: asyncio.Future[Any] = self.context.failed
+        await asyncio.wait((stop, failed), return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
-        if self.context.failed in done:
-            self.context.failed.result()
+        if failed.done():
+            failed.result()
 
     async def _start_consumers(self) -> None:
         cpu_slots = self.settings.cpu_workers or usable_cores()
@@ -143,7 +150,9 @@ class Host:
                 slots=cpu_slots if lane == "cpu" else self.settings.io_slots,
             )
         if self.service.reactions:
-            filters = [f"swarm.{name.split('.')[0]}.*.{name.split('.')[1]}" for name in self.service.reactions]
+            filters = [
+                f"swarm.{name.split('.')[0]}.*.{name.split('.')[1]}" for name in self.service.reactions
+            ]
             await self.context.consume(f"{self.service.name}-reactions", filters, self._on_reaction, slots=32)
 
     async def _note_end(self, msg: Msg) -> None:
@@ -184,8 +193,14 @@ class Host:
 
     def _spawn_work(self, work: Any, delivery: Delivery) -> None:
         self._at_hand[delivery] = time.monotonic()
-        task = asyncio.create_task(work)
-        task.add_done_callback(lambda _: self._at_hand.pop(delivery, None))
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._work.add(task)
+
+        def settle(done: asyncio.Task[None]) -> None:
+            self._at_hand.pop(delivery, None)
+            self._work.discard(done)
+
+        task.add_done_callback(settle)
 
     async def _do_task(self, delivery: Delivery, event: Event) -> None:
         task = event.data
@@ -196,7 +211,9 @@ class Host:
             "process swarm.benchmark.task_scheduled",
             event.traceparent,
             links=(event.traceparent,),
-            attributes=messaging("process", "swarm.benchmark.task_scheduled", event.id, delivery.consumer.name)
+            attributes=messaging(
+                "process", "swarm.benchmark.task_scheduled", event.id, delivery.consumer.name
+            )
             | {"swarm.run": event.run, "swarm.task": task.task, "swarm.kind": task.kind},
         ) as span:
             try:
@@ -205,7 +222,7 @@ class Host:
                     return
                 if handler is None:
                     raise UsageError(
-                        f"{self.service.name} does no task of kind {task.kind!r}; it does {', '.join(self.service.tasks)}",
+                        f"{self.service.name} does no {task.kind!r}; it does {', '.join(self.service.tasks)}",
                         field="kind",
                         given=task.kind,
                     )
@@ -232,7 +249,9 @@ class Host:
         except TimeoutError as error:
             raise TaskFailed(f"no result in {task.timeout_s} s", retryable=True) from error
 
-    async def _publish(self, cause: Event, handler: str, data: Sequence[Data], span: Span, began_ns: int) -> None:
+    async def _publish(
+        self, cause: Event, handler: str, data: Sequence[Data], span: Span, began_ns: int
+    ) -> None:
         """Append what a handler made of its cause, in order; a result that is there already stays the only one."""
         for index, item in enumerate(data):
             event = new_event(
@@ -252,7 +271,7 @@ class Host:
             else:
                 await self.context.log.append_result(event)
 
-    async def _report_failure(  # noqa: PLR0913 - everything that the event tells
+    async def _report_failure(
         self, delivery: Delivery, event: Event, task: TaskScheduled, error: Exception, span: Span, began: int
     ) -> bool:
         """Append ``<context>.task_failed``; return whether that worked."""
@@ -267,7 +286,7 @@ class Host:
             exc_info=not isinstance(error, SwarmError),
         )
         failed = lookup(f"{self.service.context}.task_failed").cls(
-            task=task.task,  # type: ignore[call-arg]
+            task=task.task,
             attempt=task.attempt,
             error=type(error).__name__,
             message=str(error)[:2000],
@@ -287,7 +306,8 @@ class Host:
             f"process {destination}",
             event.traceparent,
             links=(event.traceparent,),
-            attributes=messaging("process", destination, event.id, delivery.consumer.name) | {"swarm.run": event.run},
+            attributes=messaging("process", destination, event.id, delivery.consumer.name)
+            | {"swarm.run": event.run},
         ) as span:
             try:
                 data = as_events(await reaction.handle(Work(event, LiveHistory(self.context.log))))
@@ -310,7 +330,12 @@ class Host:
 
     async def _again(self, delivery: Delivery, error: Exception) -> None:
         """Have a delivery come again; the last one goes to the dead letters instead."""
-        log.warning("redelivery", seq=delivery.seq, deliveries=delivery.deliveries, reason=str(error) or type(error).__name__)
+        log.warning(
+            "redelivery",
+            seq=delivery.seq,
+            deliveries=delivery.deliveries,
+            reason=str(error) or type(error).__name__,
+        )
         if delivery.last:
             with contextlib.suppress(SwarmError):
                 await self._bury(delivery, error)
@@ -344,7 +369,11 @@ class Host:
                 name=f"swarm-{self.service.name}",
                 version=self.service.version,
                 description=self.service.description or f"Swarmbench {self.service.name}",
-                metadata={"instance": context.instance, "pid": str(os.getpid()), "service": self.service.name},
+                metadata={
+                    "instance": context.instance,
+                    "pid": str(os.getpid()),
+                    "service": self.service.name,
+                },
             ),
         )
 
@@ -352,7 +381,9 @@ class Host:
             return self.state()
 
         await self._micro.add_endpoint(
-            EndpointConfig(name="health", handler=self._answer_health, subject=f"query.{self.service.name}.health")
+            EndpointConfig(
+                name="health", handler=self._answer_health, subject=f"query.{self.service.name}.health"
+            )
         )
         self._micro._stats_handler = stats  # noqa: SLF001 - STATS of NATS micro carries our state
         for name, query in self.service.queries.items():
@@ -399,7 +430,9 @@ class Host:
 
     def healthy(self) -> bool:
         """Say whether broker and consumers answer."""
-        return self.context.broker.nc.is_connected and all(consumer.alive() for consumer in self.context.consumers)
+        return self.context.broker.nc.is_connected and all(
+            consumer.alive() for consumer in self.context.consumers
+        )
 
     async def _beat(self) -> None:
         """Touch the health file while healthy, and tell the broker that long work goes on."""
@@ -424,9 +457,8 @@ class Host:
         if self._micro is not None:
             with contextlib.suppress(nats.errors.Error, OSError):
                 await self._micro.stop()
-        limit = time.monotonic() + GRACE_S
-        while self._at_hand and time.monotonic() < limit:
-            await asyncio.sleep(0.02)
+        if self._work:
+            await asyncio.wait(self._work, timeout=GRACE_S)
         for delivery in list(self._at_hand):
             await delivery.nak(0)
         for hook in self.service.stop_hooks:
@@ -469,10 +501,12 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if arguments[:1] == ["replay"] and len(arguments) == 2:  # noqa: PLR2004 - the word and its file
+        if arguments[:1] == ["replay"] and len(arguments) == 2:
             sys.exit(asyncio.run(offline.main(service, Path(arguments[1]))))
         if arguments:
-            raise UsageError(f"unknown arguments {' '.join(arguments)!r}; use none to serve, or `replay FILE`")
+            raise UsageError(
+                f"unknown arguments {' '.join(arguments)!r}; use none to serve, or `replay FILE`"
+            )
         settings = load_settings()
         logs.configure(settings, service=service.name, instance=f"{socket.gethostname()}-{os.getpid()}")
         _run(serve(service, settings))
@@ -483,6 +517,12 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> None:
 
 def _run(coroutine: Any) -> None:
     import uvloop  # noqa: PLC0415 - only a process that serves needs it
+
+    # What was imported stays: it need not be looked through again and again. Events and states hold no cycles and are
+    # not tracked at all (gc=False), so collections can be rare.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(coroutine)

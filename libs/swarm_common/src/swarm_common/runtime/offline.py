@@ -61,13 +61,13 @@ async def decide_again(service: Service, events: Sequence[Event]) -> Outcome:
     for cause_id, recorded in answers.items():
         cause = by_id.get(cause_id)
         handler = None if cause is None else _pure_handler(service, cause)
-        recorded = [event for event in recorded if not event.type.endswith(".task_failed")]
+        reports = [event for event in recorded if not event.type.endswith(".task_failed")]
         if cause is None or handler is None:
-            skipped += len(recorded)
+            skipped += len(reports)
             continue
-        decisions += len(recorded)
-        if recorded:
-            differences += await _compare(service, cause, recorded, handler, history)
+        decisions += len(reports)
+        if reports:
+            differences += await _compare(service, cause, reports, handler, history)
     return Outcome(service=service.name, decisions=decisions, skipped=skipped, differences=tuple(differences))
 
 
@@ -104,7 +104,9 @@ def compare_events(
         elif now is None:
             found.append(_difference(service, then, "in the log, not decided now", _view(then.data), None))
         elif _view(then.data) != _view(now):
-            found.append(_difference(service, then, "decided otherwise", *_changed(_view(then.data), _view(now))))
+            found.append(
+                _difference(service, then, "decided otherwise", *_changed(_view(then.data), _view(now)))
+            )
     return found
 
 
@@ -141,7 +143,7 @@ def _difference_at(service: str, cause: Event, what: str, recorded: Any, decided
 
 
 async def main(service: Service, path: Path) -> int:
-    """Replay a file, print the :class:`Outcome` as JSON, and return an exit code: 0 equal, 1 different, 2 unreadable."""
+    """Replay a file, print the :class:`Outcome` as JSON; return 0 for equal, 1 for different, 2 for unreadable."""
     try:
         outcome = await decide_again(service, list(read_events(path)))
     except SwarmError as error:

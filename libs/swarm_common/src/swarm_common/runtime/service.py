@@ -88,7 +88,7 @@ class Reaction(msgspec.Struct, frozen=True):
 
 
 class Service:
-    """The declaration of a service. Decorate functions with :meth:`task`, :meth:`reaction`, :meth:`query`, :meth:`on_start`."""
+    """The declaration of a service: its methods decorate the functions that it consists of."""
 
     def __init__(self, name: str, context: str, *, version: str = "0.1.0", description: str = "") -> None:
         if not is_token(name):

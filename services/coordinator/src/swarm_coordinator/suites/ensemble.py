@@ -84,8 +84,21 @@ def _params(case: Case) -> tuple[Param, ...]:
             high=20,
             description="folds of the out-of-fold predictions that weights come from; 0 does without (soft, majority)",
         ),
-        Param(name="test_share", type="float", default=0.2, low=0.05, high=0.5, description="share of rows held out"),
-        Param(name="models", type="list", default=list(names), choices=names, description="members of the ensemble"),
+        Param(
+            name="test_share",
+            type="float",
+            default=0.2,
+            low=0.05,
+            high=0.5,
+            description="share of rows held out",
+        ),
+        Param(
+            name="models",
+            type="list",
+            default=list(names),
+            choices=names,
+            description="members of the ensemble",
+        ),
     )
 
 
@@ -93,19 +106,27 @@ class Ensemble:
     """Models as agents, one answer: prepare, train in parallel, combine, score."""
 
     name = "ensemble"
-    description = "Models as agents: trained in parallel, combined by out-of-fold skill, scored on held-out rows"
+    description = (
+        "Models as agents: trained in parallel, combined by out-of-fold skill, scored on held-out rows"
+    )
     scenarios = (
         Scenario(
             name="digits",
             description="1,797 images of handwritten digits, 10 classes (scikit-learn)",
             params=_params(CASES["digits"]),
-            targets=(Target(metric="accuracy", op=">=", target=0.95), Target(metric="seconds", op="<=", target=120)),
+            targets=(
+                Target(metric="accuracy", op=">=", target=0.95),
+                Target(metric="seconds", op="<=", target=120),
+            ),
         ),
         Scenario(
             name="breast_cancer",
             description="569 tumours, benign or malignant, 30 features (scikit-learn)",
             params=_params(CASES["breast_cancer"]),
-            targets=(Target(metric="accuracy", op=">=", target=0.92), Target(metric="seconds", op="<=", target=60)),
+            targets=(
+                Target(metric="accuracy", op=">=", target=0.92),
+                Target(metric="seconds", op="<=", target=60),
+            ),
         ),
         Scenario(
             name="classification_ensemble_small",
@@ -123,7 +144,9 @@ class Ensemble:
         """Return all tasks at once, then the scores."""
         if sofar.step == 0:
             return Step(tasks=ensemble_tasks(self.name, sofar.scenario, sofar.params, sofar.seed))
-        return Finish(result=ensemble_result(sofar), metrics=(*ensemble_metrics(sofar), seconds(sofar.elapsed_s)))
+        return Finish(
+            result=ensemble_result(sofar), metrics=(*ensemble_metrics(sofar), seconds(sofar.elapsed_s))
+        )
 
 
 def ensemble_tasks(
@@ -134,9 +157,9 @@ def ensemble_tasks(
     Raises :class:`UsageError` for parameters that do not go together.
     """
     what = CASES[case or scenario]
-    if params["folds"] == 1 or (params["combination"] == "weighted" and params["folds"] < 2):  # noqa: PLR2004
+    if params["folds"] == 1 or (params["combination"] == "weighted" and params["folds"] < 2):
         raise UsageError(
-            f"params.folds is {params['folds']}; weights need at least 2 folds, combinations soft and majority take 0 too",
+            f"params.folds is {params['folds']}; weights need at least 2 folds, soft and majority do with 0",
             field="params.folds",
             given=str(params["folds"]),
             allowed="2 to 20",
@@ -250,7 +273,9 @@ def ensemble_result(sofar: SoFar) -> dict[str, Any]:
     models = []
     for fact in _trained(sofar):
         data = fact.data
-        held_out = next((m.value for m in scored.data.members.get(data.model, ()) if m.name == "accuracy"), None)
+        held_out = next(
+            (m.value for m in scored.data.members.get(data.model, ()) if m.name == "accuracy"), None
+        )
         models.append(
             {
                 "model": data.model,

@@ -23,7 +23,11 @@ class Noop:
     name = "noop"
     description = "Overhead of the platform itself: empty tasks, end to end through the log"
     scenarios = (
-        Scenario(name="throughput", description="Empty tasks, as fast as they go through", params=(TASKS, FAIL_ATTEMPTS)),
+        Scenario(
+            name="throughput",
+            description="Empty tasks, as fast as they go through",
+            params=(TASKS, FAIL_ATTEMPTS),
+        ),
     )
 
     def plan(self, sofar: SoFar) -> Step | Finish:

@@ -27,9 +27,19 @@ class Quick:
             name="taste",
             description="200 empty tasks and the ensemble on breast_cancer",
             params=(
-                Param(name="tasks", type="int", default=200, low=1, high=10_000, description="how many empty tasks"),
+                Param(
+                    name="tasks",
+                    type="int",
+                    default=200,
+                    low=1,
+                    high=10_000,
+                    description="how many empty tasks",
+                ),
             ),
-            targets=(Target(metric="accuracy", op=">=", target=0.92), Target(metric="seconds", op="<=", target=60)),
+            targets=(
+                Target(metric="accuracy", op=">=", target=0.92),
+                Target(metric="seconds", op="<=", target=60),
+            ),
             timeout_s=300.0,
         ),
     )
@@ -39,7 +49,9 @@ class Quick:
         if sofar.step == 0:
             return Step(tasks=noop_tasks(int(sofar.params["tasks"])))
         if sofar.step == 1:
-            return Step(tasks=ensemble_tasks(self.name, sofar.scenario, _ensemble_params(), sofar.seed, case=_CASE))
+            return Step(
+                tasks=ensemble_tasks(self.name, sofar.scenario, _ensemble_params(), sofar.seed, case=_CASE)
+            )
         empty = noop_metrics(sofar)
         return Finish(
             result={"noop": {"tasks": empty[0].value}, "ensemble": ensemble_result(sofar)},

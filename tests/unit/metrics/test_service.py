@@ -94,6 +94,18 @@ async def test_the_same_inputs_give_the_same_metrics(log: Any) -> None:
     assert digest_view(await score(work)) == digest_view(await score(work))
 
 
+async def test_another_run_with_the_same_inputs_has_the_same_digest(log: Any) -> None:
+    other = type(log)()
+    other.add(prepared())  # so that all ids of the other run are others
+    found = []
+    for run in (log, other):
+        fill(run, prepared(), HALF, RIGHT, HALF)
+        found.append(await score(run.task("score", needs=NEEDS, seed=9)))
+    one, two = found
+    assert one.metrics[0].source != two.metrics[0].source
+    assert digest_view(one) == digest_view(two)
+
+
 async def test_without_a_consensus_there_is_nothing_to_score(log: Any) -> None:
     log.add(prepared())
     with pytest.raises(UsageError, match=r"one consensus\.reached"):

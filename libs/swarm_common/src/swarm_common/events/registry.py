@@ -26,6 +26,10 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     digested: ClassVar[bool] = True
     """Whether the event counts for the digest at all."""
 
+    def computed(self) -> Data:
+        """Return what of the data was computed: a type whose values name events of this run leaves those ids out."""
+        return self
+
 
 D = TypeVar("D", bound=Data)
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -136,7 +140,7 @@ def decode_data(name: str, version: int, raw: bytes | msgspec.Raw) -> Data:
 
 def digest_view(data: Data) -> dict[str, Any]:
     """Return the plain object of an event's data without its volatile fields, for digests and comparisons."""
-    plain: dict[str, Any] = msgspec.to_builtins(data)
+    plain: dict[str, Any] = msgspec.to_builtins(data.computed())
     for name in data.volatile:
         plain.pop(name, None)
     return plain

@@ -16,7 +16,7 @@ from swarm_common.ids import derive
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/cloudevents+json"
-_SCHEMA = "urn:swarm:"
+SCHEMA = "urn:swarm:"
 _MAX_INT = 2**31 - 1
 
 
@@ -127,7 +127,7 @@ def encode_wire(event: Event, data: bytes, dataref: str = "") -> bytes:
             type=event.type,
             subject=event.run,
             time=event.time,
-            dataschema=f"{_SCHEMA}{event.type}:{event.version}",
+            dataschema=f"{SCHEMA}{event.type}:{event.version}",
             correlationid=event.correlation,
             causationid=event.causation,
             traceparent=event.traceparent,
@@ -188,7 +188,7 @@ def plain(event: Event) -> dict[str, Any]:
 
 def _version(wire: _Wire) -> int:
     """Return the version that ``dataschema`` names; an event without one is of version 1."""
-    prefix = f"{_SCHEMA}{wire.type}:"
+    prefix = f"{SCHEMA}{wire.type}:"
     if not wire.dataschema:
         return 1
     digits = wire.dataschema.removeprefix(prefix)

@@ -82,7 +82,6 @@ def address(entry: EventType) -> str:
     return ".".join([*head[:2], "{run}", head[3], *(f"{{{token}}}" for token in tail)])
 
 
-@cache
 def field_docs(cls: type[Any]) -> dict[str, str]:
     """Return what the docstrings under a class's fields say, by field, those of its bases included."""
     found: dict[str, str] = {}
@@ -154,7 +153,7 @@ def asyncapi() -> dict[str, Any]:
         "info": {
             "title": "Swarmbench",
             "version": __version__,
-            "description": "Events of the log (stream SWARM) and queries, over NATS. `send` is what Swarmbench publishes.",
+            "description": "Events of the log (stream SWARM) and queries, over NATS; `send` is what Swarmbench says.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": CONTENT_TYPE,
@@ -272,9 +271,7 @@ def _add_query(query: Query, channels: dict[str, Any], operations: dict[str, Any
     }
     channels[f"{key}-reply"] = {
         "address": None,
-        "messages": {
-            "reply": {"contentType": "application/json", "payload": {"description": query.returns}}
-        },
+        "messages": {"reply": {"contentType": "application/json", "payload": {"description": query.returns}}},
     }
     operations[key] = {
         "action": "receive",
@@ -293,7 +290,10 @@ def _envelope() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "specversion": {"const": SPEC_VERSION},
-            "id": {**text, "description": "UUID 5 of cause, handler and index: written twice, it is stored once."},
+            "id": {
+                **text,
+                "description": "UUID 5 of cause, handler and index: written twice, it is stored once.",
+            },
             "source": {**text, "description": "/swarm/<service>/<instance>"},
             "type": {**text, "pattern": rf"^({'|'.join(CONTEXTS)})\.[a-z_]+$"},
             "subject": {**text, "description": "The run."},

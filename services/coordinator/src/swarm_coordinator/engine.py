@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -142,10 +142,13 @@ class Engine:
         """A task was delivered as often as allowed: record it where it is still in flight, and decide."""
         await self._record(run, lambda state: _abandoned(state, task, attempt, reason))
 
-    async def _record(self, run: str, fact: object) -> None:
+    async def _record(self, run: str, observed: Callable[[RunState], Data | None]) -> None:
+        """Append what was observed from outside, where the run's state has a place for it; then decide."""
         for _ in range(_MOST_CONFLICTS):
+            if run in self._over:  # most deadlines come due long after their run has ended
+                return
             state = await self._read(run)
-            data: Data | None = fact(state)  # type: ignore[operator]
+            data = observed(state)
             if data is None:
                 break
             with self._tracer.span("process timer.fired", state.traceparent) as span:
@@ -174,9 +177,12 @@ class Engine:
             await asyncio.sleep(0.01 * attempt)  # a replica of the stream that lags behind its leader
         else:
             raise SwarmError(f"run {run}: the log does not show event {at_least} yet")
-        if len(self._states) >= _CACHED_RUNS and run not in self._states:
-            del self._states[next(iter(self._states))]
-        self._states[run] = state
+        if state.over:
+            self._forget(run)
+        else:
+            if len(self._states) >= _CACHED_RUNS and run not in self._states:
+                del self._states[next(iter(self._states))]
+            self._states[run] = state
         return state
 
     def _events(
@@ -209,12 +215,16 @@ class Engine:
                 await set_timer(self._log, Timer(state.run, name, due_ns))
                 self._timers.add((state.run, name))
 
-    def _ended(self, run: str, data: Data, state: RunState) -> None:
+    def _forget(self, run: str) -> None:
+        """Keep no more of a run than that it is over."""
         self._states.pop(run, None)
         self._over[run] = None
-        if len(self._over) > _CACHED_RUNS:
+        if len(self._over) > 10 * _CACHED_RUNS:
             del self._over[next(iter(self._over))]
         self._stopwatch.forget(run)
+
+    def _ended(self, run: str, data: Data, state: RunState) -> None:
+        self._forget(run)
         self._timers -= {(run, name) for name in state.timers}
         log.info(
             "run_ended", run=run, how=data.type, events=state.events + 1, trace_id=state.traceparent[3:35]

@@ -185,7 +185,10 @@ def _leave(state: RunState, task: TaskState) -> Map[str, Ready]:
 
 
 def _scheduled(state: RunState, data: TaskScheduled) -> RunState:
+    """A task was handed out. Where a late result came in between decision and append, it stays done."""
     task = state.tasks[data.task]
+    if task.status != "ready":
+        return replace(state, attempts=state.attempts + 1)
     return replace(
         state,
         tasks=state.tasks.set(data.task, replace(task, status="in_flight", attempt=data.attempt)),
@@ -252,11 +255,14 @@ def _failed(state: RunState, name: str, attempt: int, error: str, *, retryable: 
 
 
 def _retrying(state: RunState, data: RetryScheduled) -> RunState:
+    """Another attempt was promised. Where a late result came in between decision and append, none is needed."""
     task = state.tasks[data.task]
+    if task.status != "failed":
+        return state
     return replace(
         state,
         tasks=state.tasks.set(data.task, replace(task, status="retrying")),
-        failed=state.failed.delete(task.index) if task.index in state.failed else state.failed,
+        failed=state.failed.delete(task.index),
         timers=state.timers.set(retry_timer(data.task, data.attempt), parse_ns(data.due)),
     )
 

@@ -16,7 +16,7 @@ from swarm_common.client import Client
 from swarm_common.errors import UsageError
 from swarm_common.events.benchmark import TERMINAL
 from swarm_common.events.subjects import run_filter
-from swarm_common.log.streams import STREAM
+from swarm_common.log.streams import STREAM, TIMER_STREAM
 from swarm_common.runs import RunView, fold
 
 #: A run that completed less than this ago may still be remembered or suggested upon.
@@ -75,8 +75,8 @@ def _first(verdict: Verdict) -> str:
 
 async def _purge(swarm: Client, run: str) -> None:
     """Remove a run's events and its timers from the log."""
-    for subject in (run_filter(run), f"swarm.timer.*.{run}.>"):
-        await swarm.broker.js.purge_stream(STREAM, subject=subject)
+    await swarm.broker.js.purge_stream(STREAM, subject=run_filter(run))
+    await swarm.broker.js.purge_stream(TIMER_STREAM, subject=f"timer.*.{run}.>")
 
 
 def parse_moment(text: str) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import psutil
 import pytest
+import uvloop
 
 from swarm_common.errors import TaskFailed, UsageError
 from swarm_common.events import digest_view
@@ -59,6 +60,23 @@ async def test_a_worker_computes_what_this_process_computes(pool: WarmPool) -> N
     assert isinstance(trained, ModelTrained)
     assert trained.worker == f"here/{pool.pids()[0]}"
     assert str(os.getpid()) not in trained.worker
+
+
+def test_answers_of_many_parts_arrive_whole_on_the_loop_of_the_service() -> None:
+    many = {"n_samples": 30_000, "n_features": 5}  # the answer is larger than a socket holds
+    data = {"dataset": "synthetic_classification", "make": many}
+    params = TrainParams(**data, model="lr", model_type="logistic_regression", folds=2)
+
+    async def ask() -> list[int]:
+        pool = WarmPool(1)
+        _, predicted = events_of(decode_answer((await pool.run(job(params))).frame))
+        await pool.close()
+        assert isinstance(predicted, Predicted)
+        assert predicted.out_of_fold is not None
+        return list(predicted.out_of_fold.shape)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(ask()) == [24_000, 2]
 
 
 async def test_every_worker_is_started_ahead(pool: WarmPool) -> None:

@@ -59,9 +59,13 @@ class Worker:
                 await readable
             finally:
                 loop.remove_reader(number)
+            # uvloop leaves the socket non-blocking, and an answer may still be on its way in parts.
+            os.set_blocking(number, True)
             return self._connection.recv_bytes()
-        except (EOFError, OSError) as error:
-            raise WorkerGone(f"worker {self.process.pid} ended at work") from error
+        except (EOFError, ConnectionError) as error:
+            raise WorkerGone(
+                f"worker {self.process.pid} ended at work, exit code {self.process.exitcode}"
+            ) from error
 
     def kill(self) -> None:
         """End the process, whatever it is doing."""

@@ -18,6 +18,7 @@ from swarm_common.events.benchmark import (
     Failed,
     Planned,
     RetryScheduled,
+    Started,
     TaskScheduled,
 )
 from swarm_common.events.values import Lane
@@ -119,17 +120,16 @@ def _ask(state: RunState, moment: Moment, suites: Mapping[str, Suite]) -> tuple[
             Failed(reason=f"suite {started.suite} is not known to this version", **_duration(state, moment)),
         )
     duration = _duration(state, moment)
-    answer = suite.plan(
-        SoFar(
-            scenario=started.scenario,
-            params=started.params,
-            seed=started.seed,
-            step=state.step,
-            results=state.results,
-            facts=state.facts,
-            elapsed_s=duration["duration_s"],
+    try:
+        answer = suite.plan(_so_far(state, started, duration["duration_s"]))
+    except Exception as error:  # noqa: BLE001 - whatever a planner raises must end its run, not leave it hanging
+        return (
+            Failed(
+                reason=f"the planner of suite {started.suite} failed",
+                error=f"{type(error).__name__}: {error}",
+                **duration,
+            ),
         )
-    )
     if isinstance(answer, Finish):
         return (
             _completed(state, answer, duration)
@@ -141,6 +141,18 @@ def _ask(state: RunState, moment: Moment, suites: Mapping[str, Suite]) -> tuple[
     if state.open == 0:
         return (Failed(reason="the planner neither ends the run nor adds tasks", **duration),)
     return ()
+
+
+def _so_far(state: RunState, started: Started, elapsed_s: float) -> SoFar:
+    return SoFar(
+        scenario=started.scenario,
+        params=started.params,
+        seed=started.seed,
+        step=state.step,
+        results=state.results,
+        facts=state.facts,
+        elapsed_s=elapsed_s,
+    )
 
 
 def _completed(state: RunState, finish: Finish, duration: Duration) -> Completed:

@@ -29,6 +29,9 @@ from swarm_coordinator.state import RunState, evolve
 log = structlog.get_logger(__name__)
 
 HANDLER = "coordinator.decide"
+#: Ids of what comes from outside must differ from those of decisions on the same cause: the broker takes the same id
+#: for the same event, and would call one of them a duplicate of the other.
+RECORDER = "coordinator.record"
 _CACHED_RUNS = 1000
 _MOST_CONFLICTS = 100
 
@@ -46,7 +49,7 @@ class Engine:
         self._version = version
         self._stopwatch = Stopwatch()
         self._states: dict[str, RunState] = {}
-        self._timers: set[tuple[str, str]] = set()
+        self._timers: dict[str, set[str]] = {}
         self._over: dict[str, None] = {}
 
     async def request(self, request: Request) -> str:
@@ -61,25 +64,34 @@ class Engine:
             attributes=messaging("process", "benchmark.requested", request.id) | {"swarm.run": run},
         ) as span:
             moment = self._stopwatch.moment(run)
-            decided = begin(request, self._suites, moment, f"swarm-coordinator {self._version}")
-            event = new_event(
-                decided,
-                run=run,
-                source=self._source,
-                cause=request.id,
-                handler=HANDLER,
-                correlation=request.id,
-                traceparent=span.traceparent,
-                tracestate=request.tracestate,
-                duration_us=(time.perf_counter_ns() - began) // 1000,
-                time_ns=moment.now_ns,
-            )
+            if moment.elapsed_s is not None:
+                return run  # delivered twice: it began here
+            self._stopwatch.start(run)
             try:
+                decided = begin(request, self._suites, moment, f"swarm-coordinator {self._version}")
+                event = new_event(
+                    decided,
+                    run=run,
+                    source=self._source,
+                    cause=request.id,
+                    handler=HANDLER,
+                    correlation=request.id,
+                    traceparent=span.traceparent,
+                    tracestate=request.tracestate,
+                    duration_us=(time.perf_counter_ns() - began) // 1000,
+                    time_ns=moment.now_ns,
+                )
                 await self._log.append([event], Expected(0, decisions_filter(run)))
-            except Conflict:
-                return run  # delivered twice: the run is under way
+            except BaseException as error:
+                self._stopwatch.forget(run)
+                if isinstance(error, Conflict):
+                    return run  # delivered twice: the run is under way
+                raise
+            state = await self._read(run)
+            if state.started_ns != moment.now_ns:
+                # Another process began it: its first moment is not ours to measure from.
+                self._stopwatch.forget(run)
             if isinstance(decided, Started):
-                self._stopwatch.start(run)
                 log.info(
                     "run_started",
                     run=run,
@@ -158,6 +170,7 @@ class Engine:
                     span.traceparent,
                     self._stopwatch.moment(run).now_ns,
                     time.perf_counter_ns(),
+                    handler=f"{RECORDER}.{_what(data)}",
                 )
                 try:
                     await self._log.append(events, Expected(state.own_seq, decisions_filter(run)))
@@ -186,7 +199,13 @@ class Engine:
         return state
 
     def _events(
-        self, state: RunState, decided: Sequence[Data], traceparent: str, now_ns: int, began_ns: int
+        self,
+        state: RunState,
+        decided: Sequence[Data],
+        traceparent: str,
+        now_ns: int,
+        began_ns: int,
+        handler: str = HANDLER,
     ) -> list[Event]:
         duration_us = (time.perf_counter_ns() - began_ns) // 1000
         return [
@@ -195,7 +214,7 @@ class Engine:
                 run=state.run,
                 source=self._source,
                 cause=state.last_id,
-                handler=HANDLER,
+                handler=handler,
                 index=index,
                 correlation=state.correlation,
                 traceparent=traceparent,
@@ -210,14 +229,16 @@ class Engine:
         """Have the broker hold every timer the run waits for; those this process set already are left alone."""
         if state.over:
             return
+        held = self._timers.setdefault(state.run, set())
         for name, due_ns in state.timers.items():
-            if (state.run, name) not in self._timers:
+            if name not in held:
                 await set_timer(self._log, Timer(state.run, name, due_ns))
-                self._timers.add((state.run, name))
+                held.add(name)
 
     def _forget(self, run: str) -> None:
         """Keep no more of a run than that it is over."""
         self._states.pop(run, None)
+        self._timers.pop(run, None)
         self._over[run] = None
         if len(self._over) > 10 * _CACHED_RUNS:
             del self._over[next(iter(self._over))]
@@ -225,7 +246,6 @@ class Engine:
 
     def _ended(self, run: str, data: Data, state: RunState) -> None:
         self._forget(run)
-        self._timers -= {(run, name) for name in state.timers}
         log.info(
             "run_ended", run=run, how=data.type, events=state.events + 1, trace_id=state.traceparent[3:35]
         )
@@ -240,6 +260,17 @@ def _timer_fired(state: RunState, name: str) -> TimerFired | None:
         return TimerFired(timer=name, due=due)
     _, attempt, task = name.split("-", 2)
     return TimerFired(timer=name, due=due, task=task, attempt=int(attempt))
+
+
+def _what(data: Data) -> str:
+    """Return what tells apart two things that are recorded on the same cause."""
+    match data:
+        case TimerFired(timer=timer):
+            return timer
+        case TaskAbandoned(task=task, attempt=attempt):
+            return f"{task}.{attempt}"
+        case _:
+            return data.type
 
 
 def _abandoned(state: RunState, task: str, attempt: int, reason: str) -> TaskAbandoned | None:

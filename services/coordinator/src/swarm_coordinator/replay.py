@@ -6,8 +6,9 @@ log, so the same code gives the same events bit for bit: ids, times, digests and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 import msgspec
 
@@ -22,8 +23,10 @@ from swarm_common.events.benchmark import (
     TaskAbandoned,
     TimerFired,
 )
+from swarm_common.ids import derive, run_id
 from swarm_common.runtime.offline import Difference, Outcome
 from swarm_coordinator.decider import decide
+from swarm_coordinator.engine import HANDLER
 from swarm_coordinator.moment import Moment
 from swarm_coordinator.requests import Request, begin
 from swarm_coordinator.state import RunState, evolve
@@ -56,6 +59,7 @@ def replay_run(events: Sequence[Event]) -> tuple[int, int, list[Difference]]:
     decisions = skipped = 0
     found: list[Difference] = []
     positions = {event.id: index for index, event in enumerate(events)}
+    found += _without_cause(events, positions)
     for cause, group in _decisions(events):
         if any(isinstance(event.data, _RECORDED) or _cut(event.data) for event in group):
             skipped += len(group)
@@ -64,11 +68,13 @@ def replay_run(events: Sequence[Event]) -> tuple[int, int, list[Difference]]:
         first = group[0]
         if isinstance(first.data, Started | Rejected):
             found += _compare(group, [_begun(first)])
+            found += _written_otherwise(group, first.causation)
+            if first.run != run_id(first.causation):
+                found.append(_difference(first, "its request leads to another run", first.data, None))
             continue
         upto = positions.get(cause)
         if upto is None:
-            found.append(_difference(first, f"its cause {cause} is not in the log", first.data, None))
-            continue
+            continue  # said already
         while folded <= upto:
             state = evolve(state, events[folded])
             folded += 1
@@ -78,7 +84,7 @@ def replay_run(events: Sequence[Event]) -> tuple[int, int, list[Difference]]:
             )
             continue
         found += _compare(group, decide(state, _moment(first), SUITES))
-        found += _written_otherwise(group)
+        found += _written_otherwise(group, state.correlation)
     return decisions, skipped, found
 
 
@@ -113,9 +119,9 @@ def _begun(event: Event) -> Data:
             "seed": data.seed,
             "timeout_s": data.timeout_s,
         }
-        return begin(Request(id=data.request_id, body=body), SUITES, _moment(event), data.engine)
+        return begin(Request(id=event.causation, body=body), SUITES, _moment(event), data.engine)
     assert isinstance(data, Rejected)  # noqa: S101 - the caller has looked
-    return begin(Request(id=event.correlation, body=data.request), SUITES, _moment(event), "")
+    return begin(Request(id=event.causation, body=data.request), SUITES, _moment(event), "")
 
 
 def _compare(recorded: Sequence[Event], decided: Sequence[Data]) -> list[Difference]:
@@ -127,23 +133,49 @@ def _compare(recorded: Sequence[Event], decided: Sequence[Data]) -> list[Differe
             found.append(_difference(recorded[-1], "decided now, not in the log", None, now))
         elif now is None:
             found.append(_difference(then, "in the log, not decided now", then.data, None))
-        elif then.data != now:
+        elif _written(then.data) != _written(now):
             found.append(_difference(then, "decided otherwise", then.data, now))
     return found
 
 
-def _written_otherwise(group: Sequence[Event]) -> list[Difference]:
-    """Events of one decision say the same time: they were written at once."""
+def _written(data: Data | None) -> bytes:
+    """Return the data as they stand in the log: a tuple that was decided is a list there."""
+    return msgspec.json.encode(data, order="deterministic")
+
+
+def _written_otherwise(group: Sequence[Event], correlation: str) -> list[Difference]:
+    """Return what is wrong with the envelopes of one decision: ids come from the cause, and it was written at once."""
+    found = []
+    for index, event in enumerate(group):
+        if event.id != derive(event.causation, HANDLER, index):
+            found.append(_difference(event, "has another id than its cause gives it", event.data, None))
+        if event.time != group[0].time:
+            found.append(
+                _difference(event, "has another time than the decision it belongs to", event.data, None)
+            )
+        if event.correlation != correlation:
+            found.append(_difference(event, "names another request than its run does", event.data, None))
+    return found
+
+
+def _without_cause(events: Sequence[Event], positions: Mapping[str, int]) -> list[Difference]:
+    """Return the events, of any service, whose cause is missing before them: a hole in the log."""
     return [
-        _difference(event, "has another time than the decision it belongs to", event.data, None)
-        for event in group
-        if event.time != group[0].time
+        _difference(event, f"its cause {event.causation} is not in the log before it", event.data, None)
+        for index, event in enumerate(events)
+        if not isinstance(event.data, Started | Rejected)
+        and positions.get(event.causation, len(events)) >= index
     ]
 
 
+def _plain(data: Data) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(data))
+    return plain
+
+
 def _difference(event: Event, what: str, recorded: Data | None, decided: Data | None) -> Difference:
-    then = {} if recorded is None else {"type": recorded.type, **msgspec.to_builtins(recorded)}
-    now = {} if decided is None else {"type": decided.type, **msgspec.to_builtins(decided)}
+    then = {} if recorded is None else {"type": recorded.type, **_plain(recorded)}
+    now = {} if decided is None else {"type": decided.type, **_plain(decided)}
     keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
     return Difference(
         service=_SERVICE,

@@ -10,14 +10,21 @@ import msgspec
 from swarm_common import clock
 from swarm_common.errors import InvalidEvent, UsageError
 from swarm_common.events.benchmark import Rejected, Requested, Started
-from swarm_common.events.envelope import Event, decode
+from swarm_common.events.envelope import SPEC_VERSION
 from swarm_common.ids import derive, is_token
 from swarm_common.tracing import is_traceparent
 from swarm_coordinator.moment import Moment
 from swarm_coordinator.plans import SoFar, Step, Suite, complete_params, find_scenario
 
 LONGEST_RUN_S = 86_400.0
+#: Objects and lists inside each other. Far above what a request needs, far below what Python's recursion bears when
+#: the request is echoed.
+DEEPEST = 100
 _LONGEST_SESSION = 128
+_LONGEST_TEXT = 1000
+#: Every event of a run carries its request's id; a longer one is replaced by its hash.
+_LONGEST_ID = 256
+_LONGEST_TRACESTATE = 512
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,30 +54,32 @@ def read_request(
             field="body",
             allowed="a JSON object",
         )
+    if _deeper_than(body, DEEPEST):
+        raise InvalidEvent(
+            f"the request is nested more than {DEEPEST} deep", field="body", allowed=f"{DEEPEST} deep"
+        )
     headers = headers or {}
-    found = headers.get("traceparent", "")
+    found, state = headers.get("traceparent", ""), headers.get("tracestate", "")
     request = Request(
-        id=message_id or derive(position, "request", 0),
+        id=_id(message_id) or derive(position, "request", 0),
         body=body,
         traceparent=found if is_traceparent(found) else "",
-        tracestate=headers.get("tracestate", ""),
+        tracestate=state if state.isprintable() and len(state) <= _LONGEST_TRACESTATE else "",
     )
-    return _opened(request, raw) if "specversion" in body else request
+    return _opened(request) if "specversion" in body else request
 
 
-def _opened(request: Request, raw: bytes) -> Request:
-    """Return the request inside a CloudEvents envelope."""
+def _opened(request: Request) -> Request:
+    """Return the request inside a CloudEvents envelope; its data are checked when the run begins."""
     body = request.body
     data = body.get("data")
     ident, trace = body.get("id"), body.get("traceparent")
-    try:
-        event: Event | None = decode(raw)
-    except InvalidEvent:
-        event = None  # the envelope is one, its data are not: rejected with the field named, not lost
-    if event is not None and event.type != Requested.type:
-        data = {"type": event.type}
+    for name, allowed in (("specversion", SPEC_VERSION), ("type", Requested.type)):
+        if body.get(name) != allowed:
+            # No request has such a field, so it is rejected with this one named.
+            data = {name: body.get(name)}
     return Request(
-        id=ident if isinstance(ident, str) and ident else request.id,
+        id=_id(ident) if isinstance(ident, str) and ident else request.id,
         body=data if isinstance(data, dict) else {"data": data},
         traceparent=trace if isinstance(trace, str) and is_traceparent(trace) else request.traceparent,
         tracestate=request.tracestate,
@@ -83,9 +92,9 @@ def begin(request: Request, suites: Mapping[str, Suite], moment: Moment, engine:
         return _started(request, suites, moment, engine)
     except UsageError as error:
         return Rejected(
-            reason=str(error),
-            field=error.field,
-            given=error.given,
+            reason=_cut(str(error)),
+            field=_cut(error.field),
+            given=_cut(error.given),
             allowed=error.allowed,
             request=_bounded(request.body),
         )
@@ -164,6 +173,29 @@ def _typed(body: Mapping[str, Any]) -> Requested:
             f"seed is {asked.seed}; allowed is 0 to {2**32 - 1}", field="seed", given=str(asked.seed)
         )
     return asked
+
+
+def _id(ident: str) -> str:
+    return ident if len(ident) <= _LONGEST_ID else derive(ident, "request", 0)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "..."
+
+
+def _deeper_than(value: Any, most: int) -> bool:
+    """Say whether objects and lists lie inside each other more than ``most`` deep, without recursion."""
+    level = [value]
+    for _ in range(most):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _bounded(body: dict[str, Any], most: int = 4096) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class Coordinator:
             request = read_request(
                 delivery.data,
                 message_id=delivery.header(MSG_ID),
-                position=f"{STREAM}:{delivery.seq}:{delivery.msg.reply.split('.')[-2]}",
+                position=f"{STREAM}:{delivery.seq}:{_stored_ns(delivery)}",
                 headers=delivery.msg.headers,
             )
         except InvalidEvent as error:
@@ -161,6 +161,8 @@ class Coordinator:
                 if isinstance(event.data, TaskScheduled):
                     reason = f"delivered {advisory.deliveries} times and never reported"
                     await self.engine.abandon(event.run, event.data.task, event.data.attempt, reason)
+            elif advisory.consumer == "coordinator" and stored.subject != REQUESTS:
+                await self.engine.advance(stored.subject.split(".")[2])  # what it would have woken us for
         except (NotFound, InvalidEvent, msgspec.DecodeError) as error:
             log.warning("advisory_without_message", error=str(error))
         except SwarmError as error:
@@ -168,6 +170,12 @@ class Coordinator:
             await delivery.nak()
             return
         await delivery.ack()
+
+
+def _stored_ns(delivery: Delivery) -> str:
+    """Return when the broker stored a message, from its reply subject; the same however often it is delivered."""
+    tokens = delivery.msg.reply.split(".")
+    return tokens[7] if len(tokens) == 9 else tokens[9]  # with domain and account in front, as ADR-15 has it
 
 
 @service.on_start

@@ -235,6 +235,8 @@ def _release(state: RunState, name: str) -> RunState:
     """A task concluded: those that waited for it alone are ready."""
     for dependent in state.dependents.get(name, ()):
         task = state.tasks[dependent]
+        if task.status != "waiting":
+            continue
         missing = task.missing - 1
         status: TaskStatus = "waiting" if missing else "ready"
         state = replace(

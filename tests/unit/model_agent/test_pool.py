@@ -109,6 +109,17 @@ async def test_a_killed_worker_is_replaced_and_its_job_done(pool: WarmPool) -> N
     assert trained.fitted == train("t", params, seed=7)[0].fitted
 
 
+async def test_a_fork_server_that_is_killed_is_started_again(pool: WarmPool) -> None:
+    await pool.warm()
+    server = psutil.Process(pool.pids()[0]).parent()
+    assert server is not None
+    workers = server.children()
+    server.kill()
+    assert psutil.wait_procs(workers, timeout=20)[1] == []  # the server itself is for multiprocessing to reap
+    trained, _ = events_of(decode_answer((await pool.run(job())).frame))
+    assert isinstance(trained, ModelTrained)
+
+
 async def test_a_job_that_kills_every_worker_fails_in_the_end(pool: WarmPool) -> None:
     at_work = asyncio.create_task(pool.run(job(LONG)))
     killed: set[int] = set()

@@ -63,9 +63,7 @@ class Worker:
             os.set_blocking(number, True)
             return self._connection.recv_bytes()
         except (EOFError, ConnectionError) as error:
-            raise WorkerGone(
-                f"worker {self.process.pid} ended at work, exit code {self.process.exitcode}"
-            ) from error
+            raise WorkerGone(f"worker {self.process.pid} ended at work") from error
 
     def kill(self) -> None:
         """End the process, whatever it is doing."""

@@ -133,14 +133,9 @@ def _compare(recorded: Sequence[Event], decided: Sequence[Data]) -> list[Differe
             found.append(_difference(recorded[-1], "decided now, not in the log", None, now))
         elif now is None:
             found.append(_difference(then, "in the log, not decided now", then.data, None))
-        elif _written(then.data) != _written(now):
+        elif then.data is None or _plain(then.data) != _plain(now):
             found.append(_difference(then, "decided otherwise", then.data, now))
     return found
-
-
-def _written(data: Data | None) -> bytes:
-    """Return the data as they stand in the log: a tuple that was decided is a list there."""
-    return msgspec.json.encode(data, order="deterministic")
 
 
 def _written_otherwise(group: Sequence[Event], correlation: str) -> list[Difference]:
@@ -169,6 +164,7 @@ def _without_cause(events: Sequence[Event], positions: Mapping[str, int]) -> lis
 
 
 def _plain(data: Data) -> dict[str, Any]:
+    """Return the data as they stand in the log: a tuple that was decided is a list there."""
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(data))
     return plain
 

@@ -19,6 +19,9 @@ CONTENT_TYPE = "application/cloudevents+json"
 SCHEMA = "urn:swarm:"
 _MAX_INT = 2**31 - 1
 
+#: Left out when written: a default is known by its identity, another empty ``Raw`` would stand as ``"data":``.
+_NO_DATA = msgspec.Raw(b"")
+
 
 class _Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The attributes in the order in which they are written; names are CloudEvents': lower case and digits."""
@@ -36,7 +39,7 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     tracestate: str = ""
     durationus: int | None = None
     dataref: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"")
+    data: msgspec.Raw = _NO_DATA
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -134,7 +137,7 @@ def encode_wire(event: Event, data: bytes, dataref: str = "") -> bytes:
             tracestate=event.tracestate,
             durationus=None if event.duration_us is None else min(event.duration_us, _MAX_INT),
             dataref=dataref,
-            data=msgspec.Raw(data),
+            data=msgspec.Raw(data) if data else _NO_DATA,
         )
     )
 

@@ -46,6 +46,14 @@ def test_class_scores_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
 
 
 @given(labels)
+def test_classes_that_do_not_occur_count_for_no_mean(pairs: list[tuple[int, int]]) -> None:
+    truth, predicted = (np.array(side) for side in zip(*pairs, strict=True))
+    found = class_scores(np.stack([confusion(truth, predicted, 20)] * 2))
+    expected = oracle.f1_score(truth, predicted, average="macro", zero_division=0)
+    assert found["f1"].tolist() == pytest.approx([expected, expected])
+
+
+@given(labels)
 def test_the_confusion_matrix_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     truth, predicted = (np.array(side) for side in zip(*pairs, strict=True))
     expected = oracle.confusion_matrix(truth, predicted, labels=range(12))

@@ -20,12 +20,19 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from support.brokers import BrokerProcess, running
 from swarm_common.log.broker import Broker, connected
 from swarm_common.log.eventlog import EventLog
 from swarm_common.log.streams import ensure_streams
+
+# Machines that run tests are busy: how long one example takes says nothing.
+hypothesis.settings.register_profile(
+    "swarm", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("swarm")
 
 
 @pytest.fixture(scope="session")

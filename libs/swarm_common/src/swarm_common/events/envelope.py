@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/cloudevents+json"
 SCHEMA = "urn:swarm:"
 _MAX_INT = 2**31 - 1
+_VERSION = re.compile("[1-9][0-9]{0,8}")
 
 #: Left out when written: a default is known by its identity, another empty ``Raw`` would stand as ``"data":``.
 _NO_DATA = msgspec.Raw(b"")
@@ -150,6 +152,9 @@ def decode(raw: bytes, seq: int = 0) -> Event:
         raise InvalidEvent(
             f"not a CloudEvents JSON object: {error}", field="event", given=_excerpt(raw)
         ) from error
+    for name in ("id", "source", "type"):
+        if not getattr(wire, name):
+            raise InvalidEvent(f"CloudEvents attribute {name} is empty", field=name)
     if wire.specversion != SPEC_VERSION:
         raise InvalidEvent(
             f"CloudEvents specversion {wire.specversion!r}; {SPEC_VERSION} is read here",
@@ -195,7 +200,7 @@ def _version(wire: _Wire) -> int:
     if not wire.dataschema:
         return 1
     digits = wire.dataschema.removeprefix(prefix)
-    if not wire.dataschema.startswith(prefix) or not digits.isdecimal():
+    if not wire.dataschema.startswith(prefix) or not _VERSION.fullmatch(digits):
         raise InvalidEvent(
             f"dataschema {wire.dataschema!r} does not fit type {wire.type!r}; expected {prefix}<version>",
             field="dataschema",

@@ -130,11 +130,12 @@ def decode_data(name: str, version: int, raw: bytes | msgspec.Raw) -> Data:
                 given=str(version),
                 allowed=f"1 to {entry.version}",
             )
-        plain = msgspec.json.decode(raw)
+        plain = msgspec.json.decode(raw, type=dict[str, Any])
         for step in range(version, entry.version):
             plain = entry.upcasters[step](plain)
         return msgspec.convert(plain, entry.cls)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
+        # The last three come from an upcaster whose input is not what that version said.
         raise InvalidEvent(f"{name}: {error}", field="data", given=str(error)) from error
 
 

@@ -13,18 +13,18 @@ def now_ns() -> int:
     return time.time_ns()
 
 
-_second = -1
-_prefix = ""
+_last = (-1, "")
 
 
 def format_ns(ns: int) -> str:
     """Return an RFC 3339 time in UTC with microseconds: ``2026-11-21T10:00:00.000123Z``."""
-    global _second, _prefix  # noqa: PLW0603 - the text of the last second, formatted once and not per event
+    global _last  # noqa: PLW0603 - the text of the last second, formatted once and not per event
     second, rest = divmod(ns, _NS)
-    if second != _second:
-        _prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        _second = second
-    return f"{_prefix}.{rest // 1000:06d}Z"
+    known, prefix = _last  # one name for both: threads must not see one second with another's text
+    if second != known:
+        prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        _last = (second, prefix)
+    return f"{prefix}.{rest // 1000:06d}Z"
 
 
 def parse_ns(text: str) -> int:

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from swarm_common.ids import new_span_id
 
 Attributes = Mapping[str, str | int | float | bool]
+_TRACEPARENT = re.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_LENGTH = 55
 
 
 class Span:
@@ -168,19 +172,15 @@ def root(trace_id: str) -> str:
 
 
 def child_of(parent: str) -> str:
-    """Return a traceparent with the parent's trace and a new span id."""
+    """Return a traceparent with the parent's trace and a new span id; a parent that is none begins a trace."""
+    if len(parent) != _LENGTH:
+        return root(secrets.token_hex(16))
     return f"{parent[:36]}{new_span_id()}{parent[52:]}"
 
 
 def is_traceparent(text: str) -> bool:
     """Say whether ``text`` is a W3C traceparent, version 00, that names a trace (Trace Context, section 3.2)."""
-    parts = text.split("-")
-    if [len(part) for part in parts] != [2, 32, 16, 2] or parts[0] != "00":
-        return False
-    try:
-        return int(parts[1], 16) > 0 and int(parts[2], 16) > 0 and int(parts[3], 16) >= 0
-    except ValueError:
-        return False
+    return _TRACEPARENT.fullmatch(text) is not None
 
 
 def messaging(

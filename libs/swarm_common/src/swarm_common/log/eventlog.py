@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from nats.aio.msg import Msg
 
-from swarm_common.errors import AppendTimeout, Conflict, InvalidEvent
+from swarm_common.errors import AppendTimeout, BrokerUnavailable, Conflict, InvalidEvent
 from swarm_common.events.envelope import CONTENT_TYPE, Event, decode, encode_wire, with_data
-from swarm_common.events.registry import Data
-from swarm_common.events.subjects import REQUESTS, decisions_filter, run_filter, subject_of
+from swarm_common.events.registry import Data, decode_data
+from swarm_common.events.subjects import REQUESTS, run_filter, subject_of
 from swarm_common.log.blobs import CLAIM_CHECK_BYTES, Blobs
 from swarm_common.log.publisher import EXPECTED, EXPECTED_FILTER, MSG_ID, Ack, Message, Publisher
 from swarm_common.log.reader import Replay, Stored, read_last, read_stored, seq_of
@@ -165,7 +165,10 @@ class EventLog:
         return int((await self.broker.js.stream_info(STREAM)).state.last_seq)
 
     async def _message(self, event: Event) -> Message:
+        """Return the message of an event; raises :class:`InvalidEvent` for data that nobody could read again."""
         data = msgspec.json.encode(event.data)
+        # A struct takes any value when it is made, and NaN becomes null: only decoding tells.
+        decode_data(event.type, event.version, data)
         if len(data) > CLAIM_CHECK_BYTES:
             body = encode_wire(event, b"", dataref=await self.blobs.put(data))
         else:
@@ -178,20 +181,18 @@ class EventLog:
         return Message(subject_of(event.run, _data_of(event)), body, headers)
 
     async def _stored(self, events: Iterable[Event], expected: Expected | None) -> int | None:
-        """Return where these events lie in the log, if they do."""
-        ids = [event.id for event in events]
-        run = next(iter(events)).run
+        """Return where the last of these events lies in the log, if it does: all of a batch is there, or nothing."""
+        *_, last = events
         after = expected.seq if expected else 0
-        found = 0
-        async for stored in read_stored(self.broker, decisions_filter(run), after=after):
-            if stored.headers.get(MSG_ID) == ids[-1]:
-                found = stored.seq
-        return found or None
+        async for stored in read_stored(self.broker, subject_of(last.run, _data_of(last)), after=after):
+            if stored.headers.get(MSG_ID) == last.id:
+                return stored.seq
+        return None
 
     async def _stored_or_none(self, events: Iterable[Event], expected: Expected | None) -> int | None:
         try:
             return await self._stored(events, expected)
-        except AppendTimeout:
+        except BrokerUnavailable:
             return None
 
 

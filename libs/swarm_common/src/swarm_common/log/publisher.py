@@ -8,7 +8,6 @@ deadline: an acknowledgement that was lost with a connection ends in :class:`App
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,10 @@ BATCH_FROM = 48
 IN_FLIGHT = 512
 #: Bytes of one grouped batch; a batch is staged by the broker before it is stored.
 BATCH_BYTES = 4 * 1024 * 1024
-_WRONG_LAST_SEQUENCE = {10071, 10164}
+#: Room for the headers that a batch adds to a message.
+_BATCH_HEADERS = 128
+#: Wrong last sequence (of a subject, of a batch), and a batch with an id that is stored already: somebody was first.
+_CONFLICT = {10071, 10164, 10201}
 _FULL = {10077, 10047, 10023, 10054}
 
 
@@ -66,8 +68,12 @@ _answer = msgspec.json.Decoder(_Answer)
 
 class _Pending(msgspec.Struct):
     future: asyncio.Future[Ack]
-    subject: str
+    subjects: tuple[str, ...]
     deadline: float
+
+    @property
+    def subject(self) -> str:
+        return self.subjects[-1]
 
 
 class Publisher:
@@ -88,6 +94,7 @@ class Publisher:
         self._tasks: list[asyncio.Task[None]] = []
         self._batches = 0
         self._batching = False
+        self._closed = False
         broker.on_denied(self._denied)
 
     async def start(self) -> None:
@@ -101,11 +108,12 @@ class Publisher:
         ]
 
     async def close(self) -> None:
-        for task in self._tasks:
+        """Send nothing more; what is not acknowledged yet ends in :class:`AppendTimeout`."""
+        self._closed = True
+        tasks = list(self._tasks)  # groups take themselves off the list as they end
+        for task in tasks:
             task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
         for key in list(self._pending):
             self._settle(key, AppendTimeout("the connection was closed before the broker acknowledged"))
         while self._queue:
@@ -116,13 +124,10 @@ class Publisher:
     def publish(self, message: Message) -> asyncio.Future[Ack]:
         """Queue a message; the future resolves to its :class:`Ack` or fails with an error of the tree."""
         future: asyncio.Future[Ack] = self._loop.create_future()
-        if len(message.body) > self._nc.max_payload:
-            future.set_exception(
-                UsageError(
-                    f"{message.subject}: {len(message.body)} bytes; the broker takes at most {self._nc.max_payload}",
-                    field="data",
-                )
-            )
+        try:
+            self._check(message)
+        except SwarmError as error:
+            future.set_exception(error)
             return future
         self._queue.append((message, future))
         self._wake.set()
@@ -134,7 +139,20 @@ class Publisher:
             return await self.publish(messages[0])
         if len(messages) > MOST_IN_BATCH:
             raise UsageError(f"{len(messages)} events in one batch; the broker takes at most {MOST_IN_BATCH}")
+        for message in messages:
+            self._check(message)
         return await self._send_batch(messages)
+
+    def _check(self, message: Message) -> None:
+        """Refuse what cannot be sent; the broker would end the connection over a message that is too large."""
+        if self._closed:
+            raise AppendTimeout(f"{message.subject}: not sent, the connection is closed")
+        size = len(message.body) + sum(len(name) + len(value) + 4 for name, value in message.headers.items())
+        if size + _BATCH_HEADERS > self._nc.max_payload:
+            raise UsageError(
+                f"{message.subject}: {size} bytes with headers; the broker takes at most {self._nc.max_payload}",
+                field="data",
+            )
 
     async def _send_loop(self) -> None:
         while True:
@@ -174,15 +192,15 @@ class Publisher:
     async def _finish_group(self, group: list[tuple[Message, asyncio.Future[Ack]]]) -> None:
         try:
             ack = await self._send_batch([message for message, _ in group])
-        except (Conflict, SwarmError) as error:
+        except SwarmError:
             # One message spoils a batch (a duplicate, a wrong expectation): each then gets its own answer.
-            if isinstance(error, StreamFull | PermissionDenied):
-                for _, future in group:
-                    if not future.done():
-                        future.set_exception(error)
-            else:
-                for message, future in group:
-                    await self._send_single(message, future)
+            for message, future in group:
+                await self._send_single(message, future)
+        except asyncio.CancelledError:
+            for message, future in group:
+                if not future.done():
+                    future.set_exception(AppendTimeout(f"{message.subject}: the connection was closed"))
+            raise
         else:
             first = ack.seq - len(group) + 1
             for index, (_, future) in enumerate(group):
@@ -214,17 +232,23 @@ class Publisher:
                     raise AppendTimeout(f"{message.subject}: {error or type(error).__name__}") from error
             else:
                 headers[_BATCH_COMMIT] = "1"
-                await self._send(Message(message.subject, message.body, headers), future)
+                subjects = tuple(message.subject for message in messages)
+                await self._send(Message(message.subject, message.body, headers), future, subjects)
         return await future
 
-    async def _send(self, message: Message, future: asyncio.Future[Ack]) -> None:
+    async def _send(
+        self, message: Message, future: asyncio.Future[Ack], subjects: tuple[str, ...] = ()
+    ) -> None:
         self._counter += 1
         key = str(self._counter)
-        self._pending[key] = _Pending(future, message.subject, self._loop.time() + self._timeout_s)
+        deadline = self._loop.time() + self._timeout_s
+        self._pending[key] = _Pending(future, subjects or (message.subject,), deadline)
         try:
             await self._nc.send(message.subject, message.body, message.headers, f"{self._inbox}.{key}")
         except (nats.errors.Error, OSError) as error:
             self._settle(key, AppendTimeout(f"{message.subject}: {error or type(error).__name__}"))
+        except (ValueError, TypeError) as error:  # must not end the loop that sends everybody's messages
+            self._settle(key, UsageError(f"{message.subject!r} cannot be sent: {error}", field="headers"))
 
     async def _on_ack(self, msg: Msg) -> None:
         key = msg.subject[len(self._inbox) + 1 :]
@@ -255,8 +279,8 @@ class Publisher:
 
     def _denied(self, subject: str) -> None:
         for key, pending in list(self._pending.items()):
-            if pending.subject.lower() == subject:
-                self._settle(key, PermissionDenied(f"this identity may not publish to {pending.subject}"))
+            if any(one.lower() == subject for one in pending.subjects):
+                self._settle(key, PermissionDenied(f"this identity may not publish to {subject}"))
 
     async def _deadline_loop(self) -> None:
         while True:
@@ -277,7 +301,7 @@ class Publisher:
 def error_of(error: dict[str, Any], subject: str) -> SwarmError:
     """Return the error of the tree for one that JetStream answered."""
     code, text = int(error.get("err_code", 0)), str(error.get("description", ""))
-    if code in _WRONG_LAST_SEQUENCE:
+    if code in _CONFLICT:
         tail = text.rsplit(":", 1)[-1].strip()
         return Conflict(f"{subject}: {text}", last_sequence=int(tail) if tail.isdecimal() else None)
     if code in _FULL or "maximum" in text or "insufficient" in text or "no space" in text:

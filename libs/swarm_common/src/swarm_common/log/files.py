@@ -98,7 +98,7 @@ class Writer:
         self._stream.write(msgspec.json.encode(body) + b"\n")
 
     def _line(self, raw: bytes) -> None:
-        if b"\n" in raw:
+        if b"\n" in raw or b"\r" in raw:
             raw = msgspec.json.format(raw, indent=-1)
         self._checks.append(_check(raw))
         self._whole.update(raw + b"\n")
@@ -126,7 +126,7 @@ def read_lines(path: Path) -> Iterator[Line]:
         if head.type == MANIFEST:
             continue
         if head.type == BLOB:
-            blob = base64.b64decode(head.data_base64)
+            blob = _decode_base64(head.data_base64)
             if reference(blob) != head.id:
                 raise InvalidEvent(
                     f"line {number}: the blob's bytes are not those of {head.id}", field="data_base64"
@@ -166,19 +166,48 @@ def check(path: Path) -> list[Problem]:
                 0, "the file has no manifest as its last line: it was cut, or not written by `swarm export`"
             )
         ]
-    found = []
     lines = raws[:-1]
-    for (number, raw), expected in zip(lines, manifest.lines, strict=False):
-        if _check(raw) != expected:
-            found.append(Problem(number, "differs from what was exported", _id_of(raw)))
-    if len(lines) != len(manifest.lines):
-        found.append(
-            Problem(
-                min(len(lines), len(manifest.lines)) + 1,
-                f"{len(lines)} lines, {len(manifest.lines)} were exported",
-            )
-        )
+    found = list(_differences(lines, manifest.lines))
+    whole = hashlib.sha256(b"".join(raw + b"\n" for _, raw in lines)).hexdigest()
+    if not found and whole != manifest.sha256:
+        found.append(Problem(0, "the lines do not add up to what was exported"))
     return found
+
+
+def _differences(lines: list[tuple[int, bytes]], expected: list[str]) -> Iterator[Problem]:
+    """Yield what was altered, added or taken away, by walking both sides together."""
+    here = [_check(raw) for _, raw in lines]
+    at_here, at_expected = _places(here), _places(expected)
+    i = j = 0
+    while i < len(here) or j < len(expected):
+        if i < len(here) and j < len(expected) and here[i] == expected[j]:
+            i, j = i + 1, j + 1
+            continue
+        later_here = _first_from(at_here, expected[j], i) if j < len(expected) else None
+        later_expected = _first_from(at_expected, here[i], j) if i < len(here) else None
+        if later_here is None and later_expected is None and i < len(here) and j < len(expected):
+            yield Problem(lines[i][0], "differs from what was exported", _id_of(lines[i][1]))
+            i, j = i + 1, j + 1
+        elif j == len(expected) or later_here is not None:
+            for number, raw in lines[i : later_here if later_here is not None else len(here)]:
+                yield Problem(number, "was not exported", _id_of(raw))
+            i = later_here if later_here is not None else len(here)
+        else:
+            end = later_expected if later_expected is not None else len(expected)
+            number = lines[i][0] if i < len(here) else lines[-1][0] + 1 if lines else 1
+            yield Problem(number, f"{end - j} exported before it {'is' if end - j == 1 else 'are'} missing")
+            j = end
+
+
+def _places(checks: list[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for place, one in enumerate(checks):
+        found.setdefault(one, []).append(place)
+    return found
+
+
+def _first_from(places: dict[str, list[int]], one: str, start: int) -> int | None:
+    return next((place for place in places.get(one, ()) if place >= start), None)
 
 
 def _manifest(raws: list[tuple[int, bytes]]) -> _Manifest | None:
@@ -207,6 +236,14 @@ def _read_head(raw: bytes, number: int) -> _Head:
         return _head.decode(raw)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidEvent(f"line {number} is no JSON object: {error}", field="event") from error
+
+
+def _decode_base64(text: str) -> bytes:
+    """Return the bytes; none where the text is no base64, which fits no reference."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
 
 
 def _id_of(raw: bytes) -> str:

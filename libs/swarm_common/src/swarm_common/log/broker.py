@@ -36,8 +36,8 @@ class Broker:
         self.nc = nc
         self.url = url
         self.js: JetStreamContext = nc.jetstream()
-        self.reconnected = asyncio.Event()
         self.reconnects = 0
+        self._back_hooks: list[Callable[[], None]] = []
         self._denied_hooks: list[DeniedHook] = []
         self._watchdog: asyncio.Task[None] | None = None
 
@@ -52,9 +52,8 @@ class Broker:
         """
         nc = Connection()
         broker = cls(nc, url)
-        attempts = 0
+        told = ""
         while True:
-            attempts += 1
             try:
                 await asyncio.wait_for(broker._connect(name, inbox_prefix, timeout_s), timeout_s)
                 break
@@ -66,8 +65,9 @@ class Broker:
                         f"no broker answers at {redact(url)} ({_reason(error)}); start one with `swarm up`, "
                         "or set SWARM_NATS_URL to one that runs"
                     ) from error
-                if attempts == 1:
-                    log.warning("waiting_for_broker", url=redact(url), reason=_reason(error))
+                if _reason(error) != told:
+                    told = _reason(error)
+                    log.warning("waiting_for_broker", url=redact(url), reason=told)
                 await asyncio.sleep(0.25)
         broker._watchdog = asyncio.create_task(broker._watch(), name="broker-watchdog")
         return broker
@@ -91,6 +91,10 @@ class Broker:
     def on_denied(self, hook: DeniedHook) -> None:
         """Call ``hook(subject)`` when the broker refuses a publish; the subject comes in lower case."""
         self._denied_hooks.append(hook)
+
+    def on_back(self, hook: Callable[[], None]) -> None:
+        """Call ``hook()`` whenever the connection is back."""
+        self._back_hooks.append(hook)
 
     async def close(self) -> None:
         """Flush and close; a broker that is away does not hold this up for long."""
@@ -147,8 +151,8 @@ class Broker:
     async def _on_reconnect(self) -> None:
         self.reconnects += 1
         log.info("broker_back", url=redact(self.url), reconnects=self.reconnects)
-        self.reconnected.set()
-        self.reconnected = asyncio.Event()
+        for hook in self._back_hooks:
+            hook()
 
 
 def redact(url: str) -> str:

@@ -16,7 +16,8 @@ import msgspec
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.aio.subscription import Subscription
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.errors import APIError, NotFoundError
 
 from swarm_common.log.connection import Headers
@@ -33,6 +34,7 @@ EXPIRES_S = 20.0
 HEARTBEAT_S = 2.0
 #: Delay before the second, third, ... delivery of what could not be handled for a passing reason, in seconds.
 REDELIVERY_S = (0.5, 2.0, 10.0, 30.0)
+_DRAIN_S = 2.0
 _NS = 1_000_000_000
 
 
@@ -117,10 +119,12 @@ class Consumer:
         self._deliver = deliver
         self._credit = 0
         self._busy: set[int] = set()
-        self._highest = 0
+        self._floor = 0
+        self._looked = 0.0
         self._heard = 0.0
+        self._reconnects = 0
         self._inbox = ""
-        self._subscription: object | None = None
+        self._subscription: Subscription | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._lost = False
@@ -152,7 +156,9 @@ class Consumer:
         subscription = await self.broker.nc.subscribe(self._inbox, cb=self._on_message)
         subscription._pending_bytes_limit = 0  # noqa: SLF001 - bounded by our credit
         self._subscription = subscription
-        self._heard = asyncio.get_running_loop().time()
+        self._heard = self._looked = asyncio.get_running_loop().time()
+        self._reconnects = self.broker.reconnects
+        self.broker.on_back(self._wake.set)
         self._supervisor = asyncio.create_task(self._supervise(), name=f"consumer-{self.name}")
 
     async def stop(self) -> None:
@@ -163,8 +169,9 @@ class Consumer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._supervisor
         if self._subscription is not None and not self.broker.nc.is_closed:
-            with contextlib.suppress(nats.errors.Error):
-                await self._subscription.unsubscribe()  # type: ignore[attr-defined]
+            # Drained and not only dropped: what the broker has sent already is given back, not held until ACK_WAIT_S.
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                await asyncio.wait_for(self._subscription.drain(), _DRAIN_S)  # type: ignore[no-untyped-call]
 
     def alive(self) -> bool:
         """Say whether the broker was heard of lately."""
@@ -186,16 +193,18 @@ class Consumer:
             info = await self.broker.js.consumer_info(self.stream, self.name)
         except NotFoundError:
             if not first:
-                start = self._restart_seq()
+                start = self._floor + 1
                 wanted.deliver_policy, wanted.opt_start_seq = DeliverPolicy.BY_START_SEQUENCE, start
                 self.recreated += 1
                 log.warning("consumer_recreated", consumer=self.name, stream=self.stream, from_seq=start)
             self.doubtful_until = (await self.broker.js.stream_info(self.stream)).state.last_seq
-            with contextlib.suppress(
-                APIError
-            ):  # another replica was first, with its own start: theirs stands
+            # Another replica may be first, with its own start: theirs stands.
+            with contextlib.suppress(APIError):
                 await self.broker.js.add_consumer(self.stream, wanted)
             return
+        self._note(info)
+        if self._lost:  # another replica made it anew
+            self.doubtful_until = (await self.broker.js.stream_info(self.stream)).state.last_seq
         # Where a consumer starts cannot change, and after a re-creation it rightly differs.
         have = info.config
         wanted.deliver_policy, wanted.opt_start_seq = have.deliver_policy, have.opt_start_seq
@@ -208,15 +217,29 @@ class Consumer:
                 drift={k: f"{a} -> {b}" for k, (a, b) in differs.items()},
             )
 
-    def _restart_seq(self) -> int:
-        return min(self._busy) if self._busy else self._highest + 1
+    def _note(self, info: ConsumerInfo) -> None:
+        """Remember up to where all is settled, by any replica: what comes behind would be lost with the consumer."""
+        self._looked = asyncio.get_running_loop().time()
+        if info.ack_floor is not None:
+            self._floor = max(self._floor, info.ack_floor.stream_seq)
+
+    async def _look(self) -> None:
+        """See how far the consumer is, and that it is there."""
+        try:
+            self._note(await self.broker.js.consumer_info(self.stream, self.name))
+        except NotFoundError:
+            self._lost = True
+            await self._recover()
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                if self._lost or loop.time() - self._heard > 3 * HEARTBEAT_S:
+                silent = loop.time() - self._heard > 3 * HEARTBEAT_S
+                if self._lost or silent or self._reconnects != self.broker.reconnects:
                     await self._recover()
+                elif loop.time() - self._looked > HEARTBEAT_S:
+                    await self._look()
                 await self._pull()
             except (TimeoutError, nats.errors.Error, OSError) as error:
                 log.warning("consumer_waits", consumer=self.name, reason=str(error) or type(error).__name__)
@@ -227,9 +250,11 @@ class Consumer:
 
     async def _recover(self) -> None:
         """Look after the consumer, and ask for messages afresh: earlier requests may be gone."""
+        reconnects = self.broker.reconnects
         await self._ensure(first=False)
         if not self.broker.nc.is_connected:
             return
+        self._reconnects = reconnects
         self._credit = 0
         self._lost = False
         self._heard = asyncio.get_running_loop().time()
@@ -256,12 +281,12 @@ class Consumer:
         base = 4 if len(tokens) == 9 else 6
         seq = int(tokens[base + 1])
         self._credit = max(0, self._credit - 1)
-        if self._stopping:
-            return  # unsettled, so the broker gives it to another replica
-        self._busy.add(seq)
-        self._highest = max(self._highest, seq)
-        self.delivered += 1
         delivery = Delivery(msg, seq, int(tokens[base]), self)
+        if self._stopping:
+            await delivery.nak(0)  # for another replica
+            return
+        self._busy.add(seq)
+        self.delivered += 1
         try:
             await self._deliver(delivery)
         except Exception:

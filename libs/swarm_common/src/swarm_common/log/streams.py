@@ -18,7 +18,7 @@ from nats.js.api import (
 )
 from nats.js.errors import APIError, BadRequestError, NotFoundError
 
-from swarm_common.errors import BrokerUnavailable
+from swarm_common.errors import BrokerUnavailable, SwarmError
 from swarm_common.events.subjects import REQUESTS
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def stream_configs(*, max_bytes: int = -1, replicas: int = 1) -> list[StreamConf
             storage=StorageType.FILE,
             discard=DiscardPolicy.NEW,
             max_bytes=max_bytes,
+            max_age=0.0,
+            max_msgs=-1,
             num_replicas=replicas,
             duplicate_window=600.0,
             deny_delete=True,
@@ -119,7 +121,7 @@ async def _until(deadline: float, step: Any) -> None:
                 and error.code not in (None, 503)
                 and not isinstance(error, BadRequestError)
             ):
-                raise
+                raise SwarmError(f"JetStream refuses a stream as this version wants it: {error}") from error
             if loop.time() > deadline:
                 raise BrokerUnavailable(
                     f"JetStream does not answer: {error or type(error).__name__}"
@@ -131,6 +133,8 @@ async def _until(deadline: float, step: Any) -> None:
 
 async def _ensure_stream(broker: Broker, config: StreamConfig) -> None:
     wanted = config.as_dict()
+    if not config.duplicate_window:
+        del wanted["duplicate_window"]  # the broker's own
     try:
         info = await broker.js.stream_info(config.name or "")
     except NotFoundError:
@@ -138,7 +142,7 @@ async def _ensure_stream(broker: Broker, config: StreamConfig) -> None:
         log.info("stream_created", stream=config.name)
         return
     have = info.config.as_dict()
-    drift = {key: (have.get(key), value) for key, value in wanted.items() if value and have.get(key) != value}
+    drift = {key: (have.get(key), value) for key, value in wanted.items() if have.get(key) != value}
     if drift:
         # Applied only where something differs: an update for nothing has cost others delayed redeliveries.
         await broker.js.update_stream(config)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from swarm_common.events import Event, lookup
+from swarm_common.events.registry import is_registered
 from swarm_common.log.eventlog import decode_stored
 from swarm_common.log.reader import read_stored
 
@@ -24,12 +25,12 @@ class LiveHistory:
         return await self._log.read_run(run)
 
     async def result(self, run: str, task: str) -> Event | None:
-        found = None
         async for stored in read_stored(self._log.broker, f"swarm.*.{run}.*.{task}"):
             _, context, _, name, *_ = stored.subject.split(".")
-            if lookup(f"{context}.{name}").cls.concludes:
-                found = stored
-        return None if found is None else await self._log.resolve(decode_stored(found))
+            event_type = f"{context}.{name}"
+            if is_registered(event_type) and lookup(event_type).cls.concludes:
+                return await self._log.resolve(decode_stored(stored))
+        return None
 
 
 class RecordedHistory:

@@ -108,7 +108,10 @@ class Host:
     async def run(self) -> None:
         """Serve until :attr:`stopping` is set or the service fails."""
         broker = await Broker.connect(
-            self.settings.nats_url or "nats://127.0.0.1:4222", name=f"swarm-{self.service.name}", wait=True
+            self.settings.nats_url or "nats://127.0.0.1:4222",
+            name=f"swarm-{self.service.name}",
+            wait=True,
+            inbox_prefix=f"_INBOX_{self.service.name}",
         )
         event_log = EventLog(broker)
         await event_log.start()
@@ -418,13 +421,23 @@ class Host:
         async def handle(request: Request) -> None:
             try:
                 given = msgspec.json.decode(request.data or b"{}", type=dict[str, Any])
-                await request.respond(msgspec.json.encode(await query(self.context, given)))
             except (msgspec.DecodeError, ValueError, RecursionError) as error:
-                await request.respond_error("400", f"the query is no JSON object: {error}")
+                await refuse(request, "400", f"the query is no JSON object: {error}")
+                return
+            try:
+                answer = msgspec.json.encode(await query(self.context, given))
             except UsageError as error:
-                await request.respond_error("400", str(error))
+                await refuse(request, "400", str(error))
             except SwarmError as error:
-                await request.respond_error("500", str(error))
+                await refuse(request, "500", str(error))
+            except Exception as error:
+                log.exception("query_failed", subject=request.subject)
+                await refuse(request, "500", f"{type(error).__name__}: {error}")
+            else:
+                await request.respond(answer)
+
+        async def refuse(request: Request, code: str, why: str) -> None:
+            await request.respond_error(code, deadletters.ascii_line(why))
 
         return handle
 

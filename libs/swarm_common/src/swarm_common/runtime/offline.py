@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from swarm_common.errors import SwarmError
+from swarm_common.errors import SwarmError, UsageError
 from swarm_common.events import Data, Event, digest_view
 from swarm_common.events.benchmark import TaskScheduled
 from swarm_common.log.files import read_events
@@ -148,6 +148,6 @@ async def main(service: Service, path: Path) -> int:
         outcome = await decide_again(service, list(read_events(path)))
     except SwarmError as error:
         sys.stderr.write(f"{error}\n")
-        return error.exit_code
+        return UsageError.exit_code
     sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
     return 1 if outcome.differences else 0

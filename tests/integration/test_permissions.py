@@ -89,7 +89,10 @@ async def connected(user: str, port: int) -> AsyncIterator[tuple[Client, list[st
     async def on_error(error: Exception) -> None:
         refusals.append(str(error))
 
-    client = await nats.connect(url(user, port), error_cb=on_error, allow_reconnect=False)
+    prefix = f"_INBOX_{user}" if user in OWN else "_INBOX"
+    client = await nats.connect(
+        url(user, port), error_cb=on_error, allow_reconnect=False, inbox_prefix=prefix.encode()
+    )
     try:
         yield client, refusals
     finally:

@@ -66,6 +66,7 @@ def stream_configs(*, max_bytes: int = -1, replicas: int = 1) -> list[StreamConf
             allow_direct=True,
             # A stream of its own: the broker has no schedules in a stream that refuses when full, as the log does.
             allow_msg_schedules=True,
+            allow_rollup_hdrs=True,  # the broker sets it with schedules
         ),
         StreamConfig(
             name=DEAD_STREAM,

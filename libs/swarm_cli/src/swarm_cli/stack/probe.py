@@ -43,9 +43,9 @@ class Probe:
     def ready(self, enough: Callable[[set[int]], bool], deadline: float) -> set[int]:
         """Ask for the pids of the services that take work, until there are enough or it is past ``deadline``."""
         found: set[int] = set()
-        self._socket.sendall(_CONNECT + b"SUB swarm.probe.inbox 1\r\n")
+        self._socket.sendall(_CONNECT + b"SUB _INBOX.probe 1\r\n")
         while not enough(found) and time.monotonic() < deadline:
-            self._socket.sendall(b"PUB $SRV.PING swarm.probe.inbox 0\r\n\r\n")
+            self._socket.sendall(b"PUB $SRV.PING _INBOX.probe 0\r\n\r\n")
             until = time.monotonic() + _TICK_S
             while (line := self._line(until)) is not None:
                 if line == b"PING":

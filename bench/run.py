@@ -1,0 +1,20 @@
+"""Runs the benches, all or some: ``python bench/run.py [NAME...] [--quick] [--json FILE]``."""
+
+from __future__ import annotations
+
+import sys
+
+import append
+import consume
+import ensemble
+import latency
+import memory
+import noop
+import replay
+import startup
+from kit.cli import main
+
+BENCHES = [module.BENCH for module in (append, consume, replay, noop, latency, startup, memory, ensemble)]
+
+if __name__ == "__main__":
+    sys.exit(main(BENCHES, by_name=True))

@@ -28,7 +28,7 @@ class Array(msgspec.Struct, frozen=True):
         """Return the array of anything numpy makes a numeric array of; raises ``TypeError`` for other types."""
         import numpy as np  # noqa: PLC0415 - an optional extra: not every service carries numpy
 
-        array = np.ascontiguousarray(values)
+        array = np.asarray(values, order="C")
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         if array.dtype.str not in DTYPES:
             msg = f"an array of {array.dtype} cannot travel; allowed are {', '.join(sorted(DTYPES))}"
@@ -45,9 +45,10 @@ class Array(msgspec.Struct, frozen=True):
                 field="dtype",
                 given=self.dtype,
             )
-        flat: NDArray[Any] = np.frombuffer(self.data, dtype=np.dtype(self.dtype))
         try:
-            return flat.reshape(self.shape)
+            if min(self.shape, default=0) < 0:
+                raise ValueError("no length is negative")  # numpy would take one as `work it out`
+            return np.frombuffer(self.data, dtype=np.dtype(self.dtype)).reshape(self.shape)
         except ValueError as error:
             raise InvalidEvent(f"array of shape {self.shape}: {error}", field="shape") from error
 

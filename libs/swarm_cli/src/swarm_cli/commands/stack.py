@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -15,6 +14,7 @@ from swarm_cli.options import Json
 from swarm_cli.stack import control
 from swarm_cli.stack.layout import Layout
 from swarm_common.errors import UsageError
+from swarm_common.settings import Settings
 
 
 def up(
@@ -33,7 +33,21 @@ def up(
 ) -> int:
     """Start the embedded stack and return when all six services take work; change its replicas where it runs."""
     settings = context.settings(profile=profile, nats_port=port)
+    if foreground:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as an interrupt does, it must reach the stack
     started = control.up(settings, parse_replicas(replicas or []))
+    if not foreground or started.supervisor is None:
+        _show_started(started, settings, json=json)
+        return 0
+    try:
+        _show_started(started, settings, json=json)
+        return started.supervisor.wait()
+    finally:
+        started.supervisor.terminate()
+        started.supervisor.wait()
+
+
+def _show_started(started: control.Started, settings: Settings, *, json: bool) -> None:
     state = started.state
     if json:
         output.emit(
@@ -57,26 +71,7 @@ def up(
             f"The stack is ready after {started.seconds:.2f} s at {state.nats_url}; "
             f"logs are in {Layout(settings.home_path).logs}."
         )
-    if foreground and started.supervisor is not None:
-        return _stay(started)
-    return 0
-
-
-def _stay(started: control.Started) -> int:
-    """Wait for the supervisor; pass on the order to stop."""
-    supervisor = started.supervisor
-    assert supervisor is not None  # noqa: S101 - the caller saw to it
-    received: list[int] = []
-
-    def stop(number: int, _frame: object) -> None:
-        received.append(number)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(supervisor.pid, signal.SIGTERM)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    code = supervisor.wait()
-    return 130 if signal.SIGINT in received else code
+    sys.stdout.flush()
 
 
 def parse_replicas(texts: list[str]) -> dict[str, int]:

@@ -78,7 +78,7 @@ def up(
             os.kill(supervisor_pid(layout), signal.SIGHUP)
         try:
             state = _wait_until_ready(layout, supervisor, began + timeout_s)
-        except SwarmError:
+        except BaseException:  # an interrupt, too, leaves nothing half started
             if supervisor is not None:
                 _stop(layout)
             raise

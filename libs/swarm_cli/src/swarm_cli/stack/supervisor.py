@@ -139,6 +139,7 @@ class Supervisor:
             "IO_SLOTS": str(settings.io_slots),
             "MAX_BYTES": str(settings.max_bytes),
             "DASHBOARD_PORT": str(settings.dashboard_port if first else 0),
+            "DASHBOARD_HOST": settings.dashboard_host,
         }
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         return {**os.environ, **{f"SWARM_{name}": value for name, value in given.items()}}

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from swarm_common import __version__
-from swarm_common.errors import InvalidEvent, NotFound, SwarmError
+from swarm_common.errors import InvalidEvent, NotFound, StreamFull, SwarmError
 from swarm_common.events.benchmark import TaskScheduled
 from swarm_common.events.envelope import decode
 from swarm_common.events.subjects import CONTEXTS, REQUESTS, results_filter
@@ -21,8 +21,8 @@ from swarm_common.log.reader import read_at
 from swarm_common.log.streams import ADVISORY_STREAM, STREAM, TIMER_STREAM
 from swarm_common.log.timers import FIRED, fired, is_fired
 from swarm_common.runtime import Service, deadletters
-from swarm_common.runtime.consumer import Delivery
-from swarm_common.runtime.host import Context
+from swarm_common.runtime.consumer import ACK_WAIT_S, Delivery
+from swarm_common.runtime.host import FULL_AGAIN_S, Context
 from swarm_coordinator.engine import Engine
 from swarm_coordinator.replay import decide_again
 from swarm_coordinator.requests import read_request
@@ -58,6 +58,7 @@ class Coordinator:
         self.wakeups = Wakeups(self.handle)
 
     async def start(self) -> None:
+        self.context.spawn(self.hold(), "hold")
         filters = [REQUESTS, "swarm.benchmark.*.cancel_requested"]
         filters += [results_filter(name) for name in CONTEXTS if name != "benchmark"]
         await self.context.consume("coordinator", filters, self.deliver, slots=SLOTS)
@@ -76,30 +77,49 @@ class Coordinator:
             self.wakeups.add(delivery.subject.split(".")[2], delivery)
 
     async def handle(self, run: str, deliveries: Sequence[Delivery]) -> None:
-        """Take a run forward because of some messages, and settle them."""
-        try:
-            if run.startswith(REQUESTS):
-                await self.accept(deliveries[0])
-            else:
+        """Take a run forward because of some messages, and settle them. While the log is full they are kept."""
+        while True:
+            try:
+                await self.advance(run, deliveries)
+            except StreamFull as error:
+                log.warning("log_full", run=run, message=str(error))
+                await asyncio.sleep(FULL_AGAIN_S)
+            except Exception as error:
+                passing = isinstance(error, SwarmError) and not isinstance(error, InvalidEvent)
+                log.warning(
+                    "not_handled",
+                    run=run,
+                    error=type(error).__name__,
+                    message=str(error),
+                    exc_info=not passing,
+                )
                 for delivery in deliveries:
-                    if is_fired(delivery.subject):
-                        await self.engine.timer(*fired(delivery.subject))
-                results = [d for d in deliveries if not is_fired(d.subject)]
-                if results:
-                    links = [link for d in results[:32] if (link := d.header("traceparent"))]
-                    await self.engine.advance(run, at_least=max(d.seq for d in results), links=links)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            passing = isinstance(error, SwarmError) and not isinstance(error, InvalidEvent)
-            log.warning(
-                "not_handled", run=run, error=type(error).__name__, message=str(error), exc_info=not passing
-            )
-            for delivery in deliveries:
-                await self.settle(delivery, error)
-            return
+                    await self.settle(delivery, error)
+                return
+            else:
+                break
         for delivery in deliveries:
             await delivery.ack()
+
+    async def advance(self, run: str, deliveries: Sequence[Delivery]) -> None:
+        """Do what the messages ask for: begin a run, record timers, decide on results."""
+        if run.startswith(REQUESTS):
+            await self.accept(deliveries[0])
+            return
+        for delivery in deliveries:
+            if is_fired(delivery.subject):
+                await self.engine.timer(*fired(delivery.subject))
+        results = [d for d in deliveries if not is_fired(d.subject)]
+        if results:
+            links = [link for d in results[:32] if (link := d.header("traceparent"))]
+            await self.engine.advance(run, at_least=max(d.seq for d in results), links=links)
+
+    async def hold(self) -> None:
+        """Tell the broker of what waits here, so that a log that is full for long costs no deliveries."""
+        while True:
+            await asyncio.sleep(ACK_WAIT_S / 3)
+            for delivery in self.wakeups.held():
+                await delivery.in_progress()
 
     async def accept(self, delivery: Delivery) -> None:
         """Begin the run of a request. Bytes that are no request at all become a dead letter."""

@@ -17,6 +17,7 @@ class Wakeups:
         self._handle = handle
         self._waiting: dict[str, list[Delivery]] = {}
         self._working: dict[str, asyncio.Task[None]] = {}
+        self._at_hand: dict[str, Sequence[Delivery]] = {}
 
     def add(self, run: str, delivery: Delivery) -> None:
         """Take a delivery for a run."""
@@ -28,9 +29,16 @@ class Wakeups:
     def busy(self) -> bool:
         return bool(self._working)
 
+    def held(self) -> list[Delivery]:
+        """Return every delivery that is not settled yet."""
+        lots = (*self._at_hand.values(), *self._waiting.values())
+        return [delivery for lot in lots for delivery in lot]
+
     async def _work(self, run: str) -> None:
         try:
             while run in self._waiting:
-                await self._handle(run, self._waiting.pop(run))
+                self._at_hand[run] = self._waiting.pop(run)
+                await self._handle(run, self._at_hand[run])
         finally:
             del self._working[run]
+            self._at_hand.pop(run, None)

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,14 @@ from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, ServiceConfig
 from nats.micro.service import Service as MicroService
 
-from swarm_common.errors import BrokerUnavailable, InvalidEvent, SwarmError, TaskFailed, UsageError
+from swarm_common.errors import (
+    BrokerUnavailable,
+    InvalidEvent,
+    StreamFull,
+    SwarmError,
+    TaskFailed,
+    UsageError,
+)
 from swarm_common.events import Data, Event, lookup
 from swarm_common.events.benchmark import TERMINAL, TaskScheduled
 from swarm_common.events.envelope import decode, new_event
@@ -43,6 +50,8 @@ log = structlog.get_logger(__name__)
 
 #: How long a service that is told to stop lets work at hand go on.
 GRACE_S = 10.0
+#: How long to wait before trying again to append to a log that is full.
+FULL_AGAIN_S = 1.0
 _BEAT_S = 2.0
 _ENDED_KEPT = 10_000
 
@@ -269,10 +278,18 @@ class Host:
                 tracestate=cause.tracestate,
                 duration_us=(time.perf_counter_ns() - began_ns) // 1000,
             )
-            if isinstance(item, TaskFailedData):
-                await self.context.log.append_once(event)
+            await self._append(event, once=isinstance(item, TaskFailedData))
+
+    async def _append(self, event: Event, *, once: bool) -> None:
+        """Append an event; where the log is full, keep it until there is room: what was done is not done again."""
+        while True:
+            try:
+                await (self.context.log.append_once(event) if once else self.context.log.append_result(event))
+            except StreamFull as error:
+                log.warning("log_full", run=event.run, type=event.type, message=str(error))
+                await asyncio.sleep(FULL_AGAIN_S)
             else:
-                await self.context.log.append_result(event)
+                return
 
     async def _report_failure(
         self, delivery: Delivery, event: Event, task: TaskScheduled, error: Exception, span: Span, began: int
@@ -341,11 +358,14 @@ class Host:
         )
         if delivery.last:
             with contextlib.suppress(SwarmError):
-                await self._bury(delivery, error)
+                # Terminated and not acknowledged: that tells the coordinator, which gives the task another attempt.
+                await self._bury(delivery, error, settle=delivery.term)
         else:
             await delivery.nak()
 
-    async def _bury(self, delivery: Delivery, error: Exception) -> None:
+    async def _bury(
+        self, delivery: Delivery, error: Exception, settle: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         log.error("dead_letter", subject=delivery.subject, seq=delivery.seq, error=str(error))
         await deadletters.bury(
             self.context.log,
@@ -357,7 +377,7 @@ class Host:
             deliveries=delivery.deliveries,
             error=f"{type(error).__name__}: {error}",
         )
-        await delivery.ack()
+        await (settle or delivery.ack)()
 
     async def _concluded(self, event: Event, task: TaskScheduled) -> bool:
         """Say whether a task that was delivered again has its result, or its run an end."""

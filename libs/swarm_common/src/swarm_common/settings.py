@@ -42,7 +42,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_dir: str = ""
     """Where a service keeps projections; empty means in memory."""
     dashboard_port: int = 0
-    """Port of the dashboard on 127.0.0.1 (in a container: on all interfaces of the container); 0 means none."""
+    """Port of the dashboard; 0 means none."""
+    dashboard_host: str = "127.0.0.1"
+    """Address that the dashboard listens on: this machine's alone, for it asks nobody who they are. In a container,
+    127.0.0.1 is the container's own and cannot be published: there it is 0.0.0.0, published on 127.0.0.1."""
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -14,15 +14,33 @@ _JSON = frozenset({"params", "targets", "result", "source"})
 _FLAGS = frozenset({"deterministic", "timing"})
 _LIMIT = 100
 _MOST = 10_000
+_STATUSES = ("running", "completed", "failed", "cancelled", "rejected")
 
 
 def runs(connection: sqlite3.Connection, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return runs, the latest first: ``{"session": ..., "status": ..., "limit": 100}``, all optional."""
+    """Return runs, the latest first: ``{"session": ..., "status": ..., "limit": 100}``, all optional.
+
+    Each has its ``main`` metric, if it has one, and, while it runs, its ``progress`` in tasks.
+    """
     _only(given, "session", "status", "limit")
+    if given.get("status") and given["status"] not in _STATUSES:
+        allowed = ", ".join(_STATUSES)
+        raise UsageError(
+            f"status is {given['status']!r}; allowed are {allowed}", field="status", allowed=allowed
+        )
     where, values = _where(given, {"session": "session", "status": "status"})
     columns = "run, suite, scenario, session, status, seed, trace, started, ended, duration_s, tasks, digest, reason"
     query = f"SELECT {columns} FROM runs {where} ORDER BY started DESC, run LIMIT ?"  # noqa: S608 - values are bound
-    return [_plain(row) for row in connection.execute(query, (*values, _limit(given)))]
+    found = [_plain(row) for row in connection.execute(query, (*values, _limit(given)))]
+    for row in found:
+        row["main"] = _main(connection, row["run"])
+        row["progress"] = _progress(connection, row["run"]) if row["status"] == "running" else None
+    return found
+
+
+def has_run(connection: sqlite3.Connection, run: str) -> bool:
+    """Say whether the view knows a run."""
+    return connection.execute("SELECT 1 FROM runs WHERE run = ?", (run,)).fetchone() is not None
 
 
 def run(connection: sqlite3.Connection, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,6 +78,21 @@ def samples(connection: sqlite3.Connection, given: Mapping[str, Any]) -> list[di
     where, values = _where(given, {"run": "run", "name": "name"})
     rows = connection.execute(f"SELECT * FROM samples {where} LIMIT ?", (*values, _limit(given)))  # noqa: S608
     return [_plain(row) for row in rows]
+
+
+def _main(connection: sqlite3.Connection, run: str) -> dict[str, Any] | None:
+    """Return a run's main metric: the first that has a value, a better direction, and does not tell of time."""
+    row = connection.execute(
+        "SELECT name, value, unit, low, high FROM metrics WHERE run = ? AND value IS NOT NULL AND NOT timing"
+        " AND better != 'neither' ORDER BY place LIMIT 1",
+        (run,),
+    ).fetchone()
+    return None if row is None else _plain(row)
+
+
+def _progress(connection: sqlite3.Connection, run: str) -> dict[str, Any]:
+    query = "SELECT count(*) AS scheduled, count(*) FILTER (WHERE status = 'done') AS done FROM tasks WHERE run = ?"
+    return _plain(connection.execute(query, (run,)).fetchone())
 
 
 def _where(given: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[str, list[str]]:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import struct
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from swarm_common.errors import NotFound, UsageError
 from swarm_common.events import Array, Event
@@ -20,9 +20,13 @@ from swarm_metrics import queries
 from swarm_metrics.feed import Feed
 from swarm_metrics.projection import Projection, file_in
 
+if TYPE_CHECKING:
+    from swarm_metrics.dashboard.server import Dashboard
+
 service = Service("metrics", "metrics", description="Scores, statistics, and the view of all runs.")
 _view: Projection | None = None
 _feed: Feed | None = None
+_dashboard: Dashboard | None = None
 
 
 @service.on_start
@@ -39,9 +43,25 @@ async def open_view(context: Context) -> None:
     context.spawn(asyncio.to_thread(_rehearse), "warm-up")
 
 
+@service.on_start
+async def open_dashboard(context: Context) -> None:
+    """Serve the dashboard where a port is set for it; without one, no web server is even loaded."""
+    global _dashboard  # noqa: PLW0603 - it needs the settings, which are there only now
+    if context.settings.dashboard_port == 0:
+        return
+    from swarm_metrics.dashboard.app import application  # noqa: PLC0415 - slow imports, only where they are used
+    from swarm_metrics.dashboard.server import Dashboard  # noqa: PLC0415
+
+    app = application(_current, connected=lambda: context.broker.nc.is_connected)
+    _dashboard = Dashboard(app, context.settings.dashboard_host, context.settings.dashboard_port)
+    context.spawn(_dashboard.run(), "dashboard")
+
+
 @service.on_stop
 async def close_view(_context: Context) -> None:
-    """Write what has arrived, and close."""
+    """Answer what has been asked, write what has arrived, and close."""
+    if _dashboard is not None:
+        await _dashboard.stop()
     if _feed is not None:
         await _feed.flush()
     if _view is not None:

@@ -15,11 +15,12 @@ from typing import Any
 
 import msgspec
 
-from swarm_common.events.envelope import CONTENT_TYPE, SPEC_VERSION
-from swarm_common.events.registry import EventType, registered
-from swarm_common.events.subjects import CONTEXTS, REQUESTS, subject_of
+from swarm_common.events.arrays import Array
+from swarm_common.events.envelope import CONTENT_TYPE, SCHEMA, SPEC_VERSION, encode_wire, new_event
+from swarm_common.events.registry import EventType, decode_data, registered
+from swarm_common.events.subjects import CONTEXTS, REQUESTS, results_filter, scheduled_filter, subject_of
+from swarm_common.events.values import Lane
 
-_URN = "urn:swarm:"
 _PLACE = "x"
 
 
@@ -69,6 +70,33 @@ QUERIES = (
         "Single measurements of a run.",
     ),
 )
+
+
+_HEALTH = "How the service is: ready, healthy, what it holds and has handled."
+
+
+class Role(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service says and takes."""
+
+    name: str
+    context: str
+    lanes: tuple[Lane, ...] = ()
+    """Lanes of the tasks that it does."""
+    reactions: tuple[str, ...] = ()
+    """Types of events that it answers with its own."""
+
+
+#: Who is who. This package imports no service, so it is said here again; a test holds the services to it.
+SERVICES = (
+    Role(name="coordinator", context="benchmark"),
+    Role(name="model_agent", context="agent", lanes=("cpu", "io")),
+    Role(name="consensus", context="consensus", lanes=("io",)),
+    Role(name="memory_sync", context="memory", lanes=("io",), reactions=("benchmark.completed",)),
+    Role(name="metrics", context="metrics", lanes=("io",)),
+    Role(name="optimizer", context="optimizer", reactions=("benchmark.completed",)),
+)
+#: What comes from users, and from nobody else.
+FROM_USERS = (REQUESTS, "benchmark.cancel_requested")
 
 
 def address(entry: EventType) -> str:
@@ -127,44 +155,145 @@ def jsonschema() -> dict[str, Any]:
 
 
 def asyncapi() -> dict[str, Any]:
-    """Return an AsyncAPI 3.0 document: a channel a subject, a message a type, and the queries."""
+    """Return an AsyncAPI 3.0 document: a channel a subject, a message a type, what each service sends and takes."""
     from swarm_common import __version__  # noqa: PLC0415 - the package imports us
 
-    channels: dict[str, Any] = {}
-    operations: dict[str, Any] = {}
-    messages: dict[str, Any] = {}
-    for entry in registered():
-        key = _key(entry)
-        messages[key] = _message(entry)
-        channels[key] = {
-            "address": address(entry),
-            "messages": {key: {"$ref": f"#/components/messages/{key}"}},
-            "parameters": _parameters(address(entry)),
-        }
-        operations[f"{'receive' if entry.name == REQUESTS else 'send'}-{key}"] = {
-            "action": "receive" if entry.name == REQUESTS else "send",
-            "channel": {"$ref": f"#/channels/{key}"},
-            "summary": _summary(entry.cls),
-        }
-    for query in QUERIES:
+    entries = list(registered())
+    channels: dict[str, Any] = {_key(entry): _channel(entry) for entry in entries}
+    operations: dict[str, Any] = dict(_operations(entries))
+    for query in (*QUERIES, *(Query(role.name, "health", {}, _HEALTH) for role in SERVICES)):
         _add_query(query, channels, operations)
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Swarmbench",
             "version": __version__,
-            "description": "Events of the log (stream SWARM) and queries, over NATS; `send` is what Swarmbench says.",
+            "description": "Events of the log and queries, over NATS. Operations are named after their service.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": CONTENT_TYPE,
-        "servers": {"default": {"host": "127.0.0.1:4222", "protocol": "nats"}},
+        "servers": {
+            "default": {
+                "host": "127.0.0.1:4222",
+                "protocol": "nats",
+                "description": "What `swarm up` and `docker compose up` start; `swarm status` names the port.",
+            }
+        },
         "channels": channels,
         "operations": operations,
         "components": {
-            "messages": messages,
+            "messages": {_key(entry): _message(entry) for entry in entries},
             "schemas": {"Envelope": _envelope(), **_components("#/components/schemas/{name}")},
         },
     }
+
+
+def example(entry: EventType) -> dict[str, Any]:
+    """Return an event of a type with a value in every field: valid, and about nothing."""
+    data = msgspec.json.encode(_example_of(msgspec.inspect.type_info(entry.cls)))
+    event = new_event(
+        decode_data(entry.name, entry.version, data),
+        run="0123456789abcdef",
+        source=f"/swarm/{_sender(entry)}/host-1",
+        cause="the id of its cause",
+        handler="example",
+        correlation="the id of the request",
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        duration_us=1250,
+        time_ns=1_795_255_200_000_123_000,
+    )
+    value: dict[str, Any] = msgspec.json.decode(encode_wire(event, data))
+    return value
+
+
+def _example_of(info: Any, name: str = "") -> Any:
+    match info:
+        case msgspec.inspect.StructType(cls=cls) if cls is Array:
+            return {"dtype": "<f8", "shape": [2], "data": "AAAAAAAAAAAAAAAAAAAAAA=="}
+        case msgspec.inspect.StructType(fields=fields):
+            return {field.encode_name: _example_of(field.type, field.name) for field in fields}
+        case msgspec.inspect.UnionType(types=types):
+            return _example_of(types[0], name)
+        case msgspec.inspect.LiteralType(values=values):
+            return values[0]
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return [_example_of(item, name)]
+        case msgspec.inspect.DictType(value_type=value):
+            return {"key": _example_of(value, name)}
+        case _:
+            return _PLAIN.get(type(info), name or "value")
+
+
+_PLAIN: dict[type[Any], Any] = {
+    msgspec.inspect.BoolType: True,
+    msgspec.inspect.IntType: 1,
+    msgspec.inspect.FloatType: 0.5,
+}
+
+
+def _channel(entry: EventType) -> dict[str, Any]:
+    key, subject = _key(entry), address(entry)
+    messages: dict[str, Any] = {key: {"$ref": f"#/components/messages/{key}"}}
+    if entry.name == REQUESTS:
+        messages["bare"] = {
+            "summary": "The data alone are a complete request.",
+            "contentType": "application/json",
+            "payload": {"$ref": f"#/components/schemas/{entry.cls.__name__}"},
+            "examples": [{"payload": {"suite": "ensemble"}}],
+        }
+    return {
+        "address": subject,
+        "messages": messages,
+        "parameters": _parameters(subject),
+        "x-jetstream": {"stream": "SWARM"},
+    }
+
+
+def _operations(entries: list[EventType]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for entry in entries:
+        yield _operation(_sender(entry), "send", entry)
+    for role in SERVICES:
+        for entry in entries:
+            if taken := _taken(role, entry):
+                yield _operation(role.name, "receive", entry, **{"x-jetstream": taken})
+
+
+def _operation(service: str, action: str, entry: EventType, **more: Any) -> tuple[str, dict[str, Any]]:
+    key = _key(entry)
+    return f"{service}-{action}-{key}", {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{key}"},
+        "summary": _summary(entry.cls),
+        "tags": [{"name": service}],
+        "messages": [{"$ref": f"#/channels/{key}/messages/{key}"}],
+        **more,
+    }
+
+
+def _sender(entry: EventType) -> str:
+    if entry.name in FROM_USERS:
+        return "client"
+    return next(role.name for role in SERVICES if role.context == entry.name.split(".")[0])
+
+
+def _taken(role: Role, entry: EventType) -> dict[str, Any]:
+    """Return the consumers by which a service takes a type: durable ones to work on it, an ordered one to look on."""
+    context, name = entry.name.split(".")
+    durable = {}
+    if entry.name == "benchmark.task_scheduled":
+        durable = {f"{role.name}-{lane}": scheduled_filter(role.name, lane) for lane in role.lanes}
+    if entry.name in role.reactions:
+        durable = {f"{role.name}-reactions": f"swarm.{context}.*.{name}"}
+    if role.name == "coordinator" and entry.name in FROM_USERS:
+        durable = {role.name: address(entry).replace("{run}", "*")}
+    if role.name == "coordinator" and address(entry).endswith(".{task}"):
+        durable = {role.name: results_filter(context)}
+    found: dict[str, Any] = {}
+    if durable:
+        found["durable"] = [{"consumer": one, "filter": subject} for one, subject in durable.items()]
+    if role.name == "metrics" and entry.name != REQUESTS:
+        found["ordered"] = {"filter": "swarm.>"}
+    return found
 
 
 def _key(entry: EventType) -> str:
@@ -213,7 +342,7 @@ def _typed(entry: EventType, ref: str) -> dict[str, Any]:
         "title": entry.name,
         "properties": {
             "type": {"const": entry.name},
-            "dataschema": {"const": f"{_URN}{entry.name}:{entry.version}"},
+            "dataschema": {"const": f"{SCHEMA}{entry.name}:{entry.version}"},
             "data": {"$ref": ref + entry.cls.__name__},
         },
     }
@@ -229,12 +358,16 @@ def _message(entry: EventType) -> dict[str, Any]:
             "type": "object",
             "properties": {
                 "Nats-Msg-Id": {"type": "string", "description": "The event's id."},
+                "Content-Type": {"const": CONTENT_TYPE},
                 "traceparent": {"type": "string", "description": "W3C Trace Context."},
+                "tracestate": {"type": "string", "description": "W3C Trace Context."},
             },
         },
         "payload": {
             "allOf": [{"$ref": "#/components/schemas/Envelope"}, _typed(entry, "#/components/schemas/")]
         },
+        "correlationId": {"location": "$message.payload#/correlationid"},
+        "examples": [{"name": "example", "payload": example(entry)}],
         "x-swarm": {
             "version": entry.version,
             "concludes": entry.cls.concludes,
@@ -273,10 +406,12 @@ def _add_query(query: Query, channels: dict[str, Any], operations: dict[str, Any
         "address": None,
         "messages": {"reply": {"contentType": "application/json", "payload": {"description": query.returns}}},
     }
-    operations[key] = {
+    operations[f"{query.service}-receive-{key}"] = {
         "action": "receive",
         "channel": {"$ref": f"#/channels/{key}"},
         "summary": query.returns,
+        "tags": [{"name": query.service}],
+        "bindings": {"nats": {"queue": "q", "bindingVersion": "0.1.0"}},  # NATS micro's queue group
         "reply": {"channel": {"$ref": f"#/channels/{key}-reply"}},
     }
 
@@ -292,9 +427,10 @@ def _envelope() -> dict[str, Any]:
             "specversion": {"const": SPEC_VERSION},
             "id": {
                 **text,
+                "minLength": 1,
                 "description": "UUID 5 of cause, handler and index: written twice, it is stored once.",
             },
-            "source": {**text, "description": "/swarm/<service>/<instance>"},
+            "source": {**text, "minLength": 1, "description": "/swarm/<service>/<instance>"},
             "type": {**text, "pattern": rf"^({'|'.join(CONTEXTS)})\.[a-z_]+$"},
             "subject": {**text, "description": "The run."},
             "time": {**text, "format": "date-time", "description": "The writer's wall clock, microseconds."},

@@ -3,19 +3,38 @@
 A real OpenTelemetry span costs tens of microseconds and makes sense only where somebody collects it. Without
 ``OTEL_EXPORTER_OTLP_ENDPOINT`` a span is its id, so that contexts still chain and ``swarm trace`` still finds, in the
 log, who caused what and how long it took. Names and attributes follow the OpenTelemetry semantic conventions for
-messaging (status Development, 2026-08): ``send <destination>``, ``process <destination>``.
+messaging (status Development, 2026-08): ``send <destination>``, ``process <destination>``. A collector that cannot be
+reached costs a run nothing: spans wait in a bounded queue, are sent from a thread, and one line in the log says so.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import secrets
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
 
 from swarm_common.ids import new_span_id
+
+if TYPE_CHECKING:
+    from swarm_common.events import Data
+
+log = structlog.get_logger(__name__)
+
+#: Spans that wait to be sent; what does not fit is dropped, and said. A busy second of a service has a few thousand.
+QUEUE = 8192
+_EVERY_MS = 1000
+#: How long a process that stops waits until its last spans are sent; less where the last ones were not.
+FLUSH_S = 3.0
+_FLUSH_IN_TROUBLE_S = 0.2
+_SAY_AGAIN_S = 60.0
 
 Attributes = Mapping[str, str | int | float | bool]
 _TRACEPARENT = re.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -49,6 +68,9 @@ class Span:
 class Tracer(Protocol):
     """What makes spans."""
 
+    exports: bool
+    """Whether anybody collects them."""
+
     def span(
         self,
         name: str,
@@ -60,12 +82,17 @@ class Tracer(Protocol):
     ) -> contextlib.AbstractContextManager[Span]:
         """Return a span as a context manager. ``parent`` and ``links`` are traceparents; kind is OpenTelemetry's."""
 
+    def send(self, data: Sequence[Data], cause: Span) -> contextlib.AbstractContextManager[Span]:
+        """Return the span of appending events, which the events carry; without a collector, that of their cause."""
+
     def close(self) -> None:
         """Flush what is collected."""
 
 
 class LogTracer:
     """Spans that are ids: nothing is exported."""
+
+    exports = False
 
     @contextlib.contextmanager
     def span(
@@ -79,12 +106,21 @@ class LogTracer:
     ) -> Iterator[Span]:
         yield Span(child_of(parent))
 
+    def send(
+        self,
+        data: Sequence[Data],  # noqa: ARG002 - the protocol's
+        cause: Span,
+    ) -> contextlib.AbstractContextManager[Span]:
+        return contextlib.nullcontext(cause)
+
     def close(self) -> None:
         """Nothing to flush."""
 
 
 class OtelTracer:
     """Spans of the OpenTelemetry SDK, sent in batches over OTLP."""
+
+    exports = True
 
     def __init__(self, service: str, instance: str, version: str) -> None:
         from opentelemetry import trace  # noqa: PLC0415 - slow imports, only where spans are collected
@@ -102,8 +138,15 @@ class OtelTracer:
             }
         )
         self._trace = trace
-        self._provider = TracerProvider(resource=resource)
-        self._provider.add_span_processor(BatchSpanProcessor(_exporter(), schedule_delay_millis=1000))
+        self._exporter = _Exporter(_exporter())
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider.add_span_processor(
+            BatchSpanProcessor(
+                self._exporter,  # type: ignore[arg-type]  # it has all that is called
+                max_queue_size=int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or QUEUE),
+                schedule_delay_millis=_EVERY_MS,
+            )
+        )
         self._tracer = self._provider.get_tracer("swarmbench", version)
         self._propagator = TraceContextTextMapPropagator()
 
@@ -137,8 +180,60 @@ class OtelTracer:
             flags = "01" if found.trace_flags.sampled else "00"
             yield Span(f"00-{found.trace_id:032x}-{found.span_id:016x}-{flags}", otel)
 
+    def send(self, data: Sequence[Data], cause: Span) -> contextlib.AbstractContextManager[Span]:
+        types = {item.type for item in data}
+        context = data[0].type.partition(".")[0]
+        destination = f"swarm.{data[0].type if len(types) == 1 else context}"
+        attributes = messaging("send", destination)
+        if len(data) > 1:
+            attributes["messaging.batch.message_count"] = len(data)
+        return self.span(f"send {destination}", cause.traceparent, kind="producer", attributes=attributes)
+
     def close(self) -> None:
-        self._provider.shutdown()
+        """Send what waits, for a moment: nobody waits for a collector that does not answer."""
+        sending = threading.Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
+        sending.start()
+        sending.join(_FLUSH_IN_TROUBLE_S if self._exporter.in_trouble else FLUSH_S)
+        self._exporter.shutdown()
+
+
+class _Exporter(logging.Handler):
+    """An exporter around the SDK's, whose many complaints become one line in the log when trouble begins or ends."""
+
+    def __init__(self, exporter: Any) -> None:
+        super().__init__(logging.WARNING)
+        self.in_trouble = False
+        self._inner = exporter
+        self._closed = threading.Lock()
+        self._quiet_until = 0.0
+        self._logger = logging.getLogger("opentelemetry")
+        self._logger.addHandler(self)
+        self._logger.propagate = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a complaint of the SDK or its exporter."""
+        begins = not self.in_trouble
+        self.in_trouble = True
+        if begins and time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + _SAY_AGAIN_S
+            log.warning("traces_not_delivered", reason=record.getMessage(), hint="runs go on without them")
+
+    def export(self, spans: Sequence[Any]) -> Any:
+        result = self._inner.export(spans)
+        if result.name == "SUCCESS" and self.in_trouble:
+            self.in_trouble = False
+            log.info("traces_delivered_again")
+        return result
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return bool(self._inner.force_flush(timeout_millis))
+
+    def shutdown(self) -> None:
+        """End the exporter, also in the middle of its attempts."""
+        if self._closed.acquire(blocking=False):
+            self._inner.shutdown()
+            self._logger.removeHandler(self)
+            self._logger.propagate = not self._logger.handlers
 
 
 def _exporter() -> Any:

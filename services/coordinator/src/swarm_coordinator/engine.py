@@ -69,19 +69,21 @@ class Engine:
             self._stopwatch.start(run)
             try:
                 decided = begin(request, self._suites, moment, f"swarm-coordinator {self._version}")
-                event = new_event(
-                    decided,
-                    run=run,
-                    source=self._source,
-                    cause=request.id,
-                    handler=HANDLER,
-                    correlation=request.id,
-                    traceparent=span.traceparent,
-                    tracestate=request.tracestate,
-                    duration_us=(time.perf_counter_ns() - began) // 1000,
-                    time_ns=moment.now_ns,
-                )
-                await self._log.append([event], Expected(0, decisions_filter(run)))
+                with self._tracer.send((decided,), span) as sent:
+                    event = new_event(
+                        decided,
+                        run=run,
+                        source=self._source,
+                        cause=request.id,
+                        handler=HANDLER,
+                        correlation=request.id,
+                        traceparent=sent.traceparent,
+                        tracestate=request.tracestate,
+                        duration_us=(time.perf_counter_ns() - began) // 1000,
+                        time_ns=moment.now_ns,
+                    )
+                    sent.set(messaging__message__id=event.id, swarm__run=run)
+                    await self._log.append([event], Expected(0, decisions_filter(run)))
             except BaseException as error:
                 self._stopwatch.forget(run)
                 if isinstance(error, Conflict):
@@ -125,12 +127,11 @@ class Engine:
                 await self._set_timers(state)
                 return
             with self._tracer.span(
-                "process swarm.decide",
+                "process swarm.*",
                 state.traceparent,
-                links=links,
-                attributes=messaging("process", "swarm", state.last_id, "coordinator") | {"swarm.run": run},
+                links=links or (state.traceparent,),
+                attributes=messaging("process", "swarm.*", state.last_id, "coordinator") | {"swarm.run": run},
             ) as span:
-                events = self._events(state, decided, span.traceparent, moment.now_ns, began)
                 terminal = decided[-1].type in TERMINAL
                 expected = (
                     Expected(state.last_seq, run_filter(run))
@@ -138,7 +139,10 @@ class Engine:
                     else Expected(state.own_seq, decisions_filter(run))
                 )
                 try:
-                    await self._log.append(events, expected)
+                    with self._tracer.send(decided, span) as sent:
+                        events = self._events(state, decided, sent.traceparent, moment.now_ns, began)
+                        sent.set(swarm__run=run)
+                        await self._log.append(events, expected)
                 except Conflict:
                     continue  # somebody wrote in between: read and decide again
             if terminal:
@@ -163,17 +167,24 @@ class Engine:
             data = observed(state)
             if data is None:
                 break
-            with self._tracer.span("process timer.fired", state.traceparent) as span:
-                events = self._events(
-                    state,
-                    (data,),
-                    span.traceparent,
-                    self._stopwatch.moment(run).now_ns,
-                    time.perf_counter_ns(),
-                    handler=f"{RECORDER}.{_what(data)}",
-                )
+            what = "timer.fired" if isinstance(data, TimerFired) else "advisory"
+            with self._tracer.span(
+                f"process {what}",
+                state.traceparent,
+                attributes=messaging("process", what, group="coordinator") | {"swarm.run": run},
+            ) as span:
                 try:
-                    await self._log.append(events, Expected(state.own_seq, decisions_filter(run)))
+                    with self._tracer.send((data,), span) as sent:
+                        events = self._events(
+                            state,
+                            (data,),
+                            sent.traceparent,
+                            self._stopwatch.moment(run).now_ns,
+                            time.perf_counter_ns(),
+                            handler=f"{RECORDER}.{_what(data)}",
+                        )
+                        sent.set(swarm__run=run)
+                        await self._log.append(events, Expected(state.own_seq, decisions_filter(run)))
                 except Conflict:
                     continue
             break

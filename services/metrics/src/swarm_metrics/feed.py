@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import structlog
 
 from swarm_common.errors import BrokerUnavailable, InvalidEvent, NotFound
 from swarm_common.events import Event
+from swarm_common.tracing import LogTracer, Tracer, messaging
 from swarm_metrics.projection import Projection
 
 log = structlog.get_logger(__name__)
@@ -18,16 +19,24 @@ log = structlog.get_logger(__name__)
 BATCH = 500
 BATCH_S = 0.05
 _PATIENCE_S = 0.5
+_MOST_LINKS = 128
 
 Resolve = Callable[[Event], Awaitable[Event]]
 
 
 class Feed:
-    """Collects what the replay delivers and applies it."""
+    """Collects what the replay delivers and applies it.
 
-    def __init__(self, projection: Projection, resolve: Resolve) -> None:
+    What comes behind sequence ``live`` happens now, and the view's part in it belongs to the run's trace.
+    """
+
+    def __init__(
+        self, projection: Projection, resolve: Resolve, *, tracer: Tracer | None = None, live: int = 0
+    ) -> None:
         self._projection = projection
         self._resolve = resolve
+        self._tracer = tracer or LogTracer()
+        self._live = live
         self._waiting: list[Event] = []
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
@@ -58,11 +67,30 @@ class Feed:
             while self._waiting:
                 batch = self._waiting[:BATCH]
                 whole = [found for event in batch if (found := await self._whole(event)) is not None]
-                self._projection.apply(whole)
+                with self._traced(whole):
+                    self._projection.apply(whole)
                 del self._waiting[: len(batch)]
                 await asyncio.sleep(0)  # others want the loop, too
             self._some.clear()
             self._enough.clear()
+
+    @contextlib.contextmanager
+    def _traced(self, events: Sequence[Event]) -> Iterator[None]:
+        """Give each run in a batch a span, where spans are collected."""
+        by_run: dict[str, list[Event]] = {}
+        if self._tracer.exports:
+            for event in events:
+                if event.seq > self._live and event.traceparent:
+                    by_run.setdefault(event.run, []).append(event)
+        with contextlib.ExitStack() as stack:
+            for run, of_run in by_run.items():
+                attributes = messaging("process", "swarm.*", group="metrics-view")
+                attributes |= {"swarm.run": run, "messaging.batch.message_count": len(of_run)}
+                links = [event.traceparent for event in of_run[-_MOST_LINKS:]]
+                stack.enter_context(
+                    self._tracer.span("process swarm.*", links[-1], links=links, attributes=attributes)
+                )
+            yield
 
     async def _whole(self, event: Event) -> Event | None:
         """Return the event with its data, fetched where they lie in the object store.

@@ -37,7 +37,7 @@ async def open_view(context: Context) -> None:
     # A log that was made anew counts from 1 again: the time of its making tells them apart.
     info = await context.broker.js.stream_info(STREAM)
     _view.begin(str(info.created))
-    _feed = Feed(_view, context.log.resolve)
+    _feed = Feed(_view, context.log.resolve, tracer=context.tracer, live=info.state.last_seq)
     context.spawn(_feed.run(), "view")
     await context.log.replay(_feed.take, after=_view.position)
     context.spawn(asyncio.to_thread(_rehearse), "warm-up")

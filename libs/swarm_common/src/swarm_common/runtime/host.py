@@ -67,7 +67,7 @@ class Context:
         self.instance = f"{socket.gethostname()}-{os.getpid()}"
         self.source = f"/swarm/{service.name}/{self.instance}"
         self.consumers: list[Consumer] = []
-        self.tracer = tracer_for(service.name, self.instance, service.version)
+        self.tracer = tracer_for(f"swarm-{service.name}", self.instance, service.version)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -139,9 +139,9 @@ class Host:
             await self._until_stopped()
         finally:
             await self._drain()
-            self.context.tracer.close()
             await event_log.close()
             await broker.close()
+            self.context.tracer.close()
             log.info("stopped", handled=self._handled, failures=self._failures)
 
     async def _until_stopped(self) -> None:
@@ -266,19 +266,21 @@ class Host:
     ) -> None:
         """Append what a handler made of its cause, in order; a result that is there already stays the only one."""
         for index, item in enumerate(data):
-            event = new_event(
-                item,
-                run=cause.run,
-                source=self.context.source,
-                cause=cause.id,
-                handler=f"{self.service.name}.{handler}",
-                index=index,
-                correlation=cause.correlation,
-                traceparent=span.traceparent,
-                tracestate=cause.tracestate,
-                duration_us=(time.perf_counter_ns() - began_ns) // 1000,
-            )
-            await self._append(event, once=isinstance(item, TaskFailedData))
+            with self.context.tracer.send((item,), span) as sent:
+                event = new_event(
+                    item,
+                    run=cause.run,
+                    source=self.context.source,
+                    cause=cause.id,
+                    handler=f"{self.service.name}.{handler}",
+                    index=index,
+                    correlation=cause.correlation,
+                    traceparent=sent.traceparent,
+                    tracestate=cause.tracestate,
+                    duration_us=(time.perf_counter_ns() - began_ns) // 1000,
+                )
+                sent.set(messaging__message__id=event.id, swarm__run=event.run)
+                await self._append(event, once=isinstance(item, TaskFailedData))
 
     async def _append(self, event: Event, *, once: bool) -> None:
         """Append an event; where the log is full, keep it until there is room: what was done is not done again."""

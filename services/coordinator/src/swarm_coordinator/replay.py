@@ -53,39 +53,39 @@ async def decide_again(events: Sequence[Event]) -> Outcome:
 
 
 def replay_run(events: Sequence[Event]) -> tuple[int, int, list[Difference]]:
-    """Replay one run; return how many events were decided again, how many were not, and what differs."""
+    """Replay one run; return how many events were decided again, how many were not, and what differs, in order."""
     state = RunState(run=events[0].run)
     folded = 0
     decisions = skipped = 0
-    found: list[Difference] = []
     positions = {event.id: index for index, event in enumerate(events)}
-    found += _without_cause(events, positions)
+    found = _without_cause(events, positions)
     for cause, group in _decisions(events):
         if any(isinstance(event.data, _RECORDED) or _cut(event.data) for event in group):
             skipped += len(group)
             continue
         decisions += len(group)
-        first = group[0]
-        if isinstance(first.data, Started | Rejected):
-            found += _compare(group, [_begun(first)])
-            found += _written_otherwise(group, first.causation)
-            if first.run != run_id(first.causation):
-                found.append(_difference(first, "its request leads to another run", first.data, None))
-            continue
-        upto = positions.get(cause)
-        if upto is None:
-            continue  # said already
-        while folded <= upto:
-            state = evolve(state, events[folded])
-            folded += 1
-        if folded != upto + 1:
-            found.append(
-                _difference(first, "was decided on less than the log holds before it", first.data, None)
-            )
-            continue
-        found += _compare(group, decide(state, _moment(first), SUITES))
-        found += _written_otherwise(group, state.correlation)
-    return decisions, skipped, found
+        try:
+            if isinstance(group[0].data, Started | Rejected):
+                found += _compare(group, [_begun(group[0])])
+                found += _written_otherwise(group, cause)
+                continue
+            upto = positions.get(cause, -1)  # one that is missing was said above
+            while folded <= upto:
+                state = evolve(state, events[folded])
+                folded += 1
+            found += _decided_otherwise(state, group, seen_all=folded == upto + 1)
+        except ValueError as error:  # a time that is none
+            found.append(_difference(group[0], f"cannot be decided again: {error}", group[0].data, None))
+            break
+    return decisions, skipped, sorted(found, key=lambda difference: difference.position)
+
+
+def _decided_otherwise(state: RunState, group: Sequence[Event], *, seen_all: bool) -> list[Difference]:
+    first = group[0]
+    if not seen_all:
+        return [_difference(first, "was not decided on all that the log holds before it", first.data, None)]
+    found = _compare(group, decide(state, _moment(first), SUITES))
+    return found + _written_otherwise(group, state.correlation)
 
 
 def _cut(data: Data | None) -> bool:
@@ -141,6 +141,8 @@ def _compare(recorded: Sequence[Event], decided: Sequence[Data]) -> list[Differe
 def _written_otherwise(group: Sequence[Event], correlation: str) -> list[Difference]:
     """Return what is wrong with the envelopes of one decision: ids come from the cause, and it was written at once."""
     found = []
+    if group[0].run != run_id(correlation):
+        found.append(_difference(group[0], "its request leads to another run", group[0].data, None))
     for index, event in enumerate(group):
         if event.id != derive(event.causation, HANDLER, index):
             found.append(_difference(event, "has another id than its cause gives it", event.data, None))

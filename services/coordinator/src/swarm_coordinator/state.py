@@ -186,8 +186,8 @@ def _leave(state: RunState, task: TaskState) -> Map[str, Ready]:
 
 def _scheduled(state: RunState, data: TaskScheduled) -> RunState:
     """A task was handed out. Where a late result came in between decision and append, it stays done."""
-    task = state.tasks[data.task]
-    if task.status != "ready":
+    task = state.tasks.get(data.task)
+    if task is None or task.status != "ready":
         return replace(state, attempts=state.attempts + 1)
     return replace(
         state,
@@ -206,8 +206,8 @@ def _recorded(state: RunState, event: Event, data: Data, name: str) -> RunState:
     if not data.concludes or task.status == "done":
         return state
     timers = state.timers
-    if task.status == "retrying":  # an attempt that was given up reported after all
-        timers = timers.delete(retry_timer(name, task.attempt + 1))
+    if (timer := retry_timer(name, task.attempt + 1)) in timers:
+        timers = timers.delete(timer)  # an attempt that was given up reported after all
     state = replace(
         _land(state, task),
         results=state.results.set(name, fact),
@@ -258,8 +258,8 @@ def _failed(state: RunState, name: str, attempt: int, error: str, *, retryable: 
 
 def _retrying(state: RunState, data: RetryScheduled) -> RunState:
     """Another attempt was promised. Where a late result came in between decision and append, none is needed."""
-    task = state.tasks[data.task]
-    if task.status != "failed":
+    task = state.tasks.get(data.task)
+    if task is None or task.status != "failed":
         return state
     return replace(
         state,

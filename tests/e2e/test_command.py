@@ -23,7 +23,7 @@ from support.waiting import until_sync
 
 SWARM = str(Path(sys.executable).parent / "swarm")
 SERVICES = {"coordinator", "model_agent", "consensus", "memory_sync", "metrics", "optimizer"}
-LONG = ("run", "noop", "-p", "tasks=100000")
+LONG = ("run", "noop", "-p", "tasks=30000")
 
 
 class Done(NamedTuple):
@@ -367,8 +367,10 @@ def test_watch_shows_a_run_to_its_end(swarm: Shell, noop: str) -> None:
 def test_watch_follows_everything_until_interrupted(swarm: Shell) -> None:
     with swarm.started("watch") as process:
         assert process.stdout is not None
-        with swarm.started("run", "noop", "-p", "tasks=3"):
-            assert "benchmark.started" in process.stdout.readline()
+        assert process.stderr is not None
+        assert "watching" in process.stderr.readline()
+        swarm.good("run", "noop", "-p", "tasks=3")
+        assert "benchmark.started" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
 

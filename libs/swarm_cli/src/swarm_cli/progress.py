@@ -14,6 +14,7 @@ from swarm_common.runs import RunView
 Show = Callable[[RunView, Event], None]
 #: Plain lines come at most this often, in seconds, so that a log of thousands of tasks stays readable.
 _EVERY_S = 1.0
+_DRAW_EVERY_S = 0.1
 
 
 @contextlib.contextmanager
@@ -61,7 +62,13 @@ def _live() -> Iterator[Show]:
     with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=10) as bar:
         task = bar.add_task("run", total=None, run="requested", counts="", now="")
 
+        drawn = 0.0
+
         def show(view: RunView, event: Event) -> None:
+            nonlocal drawn
+            if time.monotonic() - drawn < _DRAW_EVERY_S and not view.over:
+                return  # counting tasks for each of a hundred thousand events would take longer than they do
+            drawn = time.monotonic()
             bar.update(
                 task,
                 total=len(view.tasks) or None,

@@ -108,6 +108,8 @@ async def _watch(name: str | None, *, json: bool) -> int:
     async with client() as swarm:
         run = "" if name is None else await find_run(swarm, name)
         after = 0 if run else await swarm.log.last_seq()
+        if not run:
+            output.note(f"watching every run from sequence {after + 1} on; Ctrl-C ends it")
         view = new_view(run)
         async with contextlib.aclosing(swarm.follow(run, after=after)) as events:
             async for event in events:

@@ -29,7 +29,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     profile: Literal["fast", "durable", "cluster"] = "fast"
     """Durability of the log; see docs/running.md for what each can lose."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least important lines that services log."""
     log_format: Literal["json", "text"] = "json"
+    """One JSON object a line, or text for people."""
     health_file: str = "/tmp/swarm-health"  # noqa: S108 - a container's own; the embedded stack names another
     """Touched while the service is healthy."""
     cpu_workers: int = 0
@@ -39,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_bytes: int = -1
     """Upper bound of the log in bytes; -1 means the disk."""
     stream_replicas: int = 1
+    """Copies that a NATS cluster keeps of each stream; 3 or 5 there, 1 on a single broker."""
     data_dir: str = ""
     """Where a service keeps projections; empty means in memory."""
     dashboard_port: int = 0

@@ -36,6 +36,10 @@ TRANSITIONS: tuple[tuple[TaskStatus, str, TaskStatus], ...] = (
     ("in_flight", "<context>.task_failed, benchmark.task_abandoned", "failed"),
     ("failed", "benchmark.retry_scheduled", "retrying"),
     ("retrying", "benchmark.timer_fired", "ready"),
+    # An attempt that was given up may report after all: the first result counts.
+    ("failed", "<context>.<result>", "done"),
+    ("retrying", "<context>.<result>", "done"),
+    ("ready", "<context>.<result>", "done"),
 )
 
 

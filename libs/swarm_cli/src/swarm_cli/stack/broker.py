@@ -50,7 +50,7 @@ def check_profile(profile: str) -> None:
     if profile not in _SYNC:
         raise UsageError(
             f"profile {profile!r} needs several brokers, the embedded stack has one; use `fast` or `durable` here, "
-            "or point SWARM_NATS_URL to a cluster (deploy/ has a Helm chart for one)",
+            "or point SWARM_NATS_URL to a cluster (docs/running.md says what it needs)",
             field="profile",
             given=profile,
             allowed="fast, durable",

@@ -172,7 +172,7 @@ class RunView(msgspec.Struct, kw_only=True):
         return self.tasks[name]
 
     def summary(self) -> dict[str, Any]:
-        """Return what ``swarm run --json`` and ``swarm show --json`` print; see docs/reference/json.md for the fields."""
+        """Return what ``swarm run --json`` and ``swarm show --json`` print; docs/reference/json.md has the fields."""
         found: dict[str, Any] = {
             "run": self.run,
             "suite": self.suite,

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import threading
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from structlog.testing import capture_logs
 
 from swarm_common import tracing
+from swarm_common.events.agent import AgentTaskFailed, TaskDone
 from swarm_common.ids import trace_id
 from swarm_common.tracing import LogTracer, OtelTracer, child_of, is_traceparent, messaging, root, tracer_for
 
 hexadecimal = st.text("0123456789abcdef", min_size=32, max_size=32)
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
+FAILED = AgentTaskFailed(task="b", attempt=1, error="OSError", message="away", retryable=True)
 
 
 @given(hexadecimal, hexadecimal, st.sampled_from(["00", "01", "ff"]))
@@ -134,6 +141,91 @@ def test_a_span_without_a_parent_begins_a_trace(collected: tuple[OtelTracer, InM
     tracer, _ = collected
     with tracer.span("process", "") as span:
         assert is_traceparent(span.traceparent)
+
+
+def test_appending_has_a_span_of_its_own_that_events_can_carry(
+    collected: tuple[OtelTracer, InMemorySpanExporter],
+) -> None:
+    tracer, exporter = collected
+    with tracer.span("process x", PARENT) as work:
+        for data in (
+            [TaskDone(task="a")],
+            [TaskDone(task="a"), TaskDone(task="b")],
+            [TaskDone(task="a"), FAILED],
+        ):
+            with tracer.send(data, work) as sent:
+                assert sent.traceparent != work.traceparent
+    tracer._provider.force_flush()
+    one, two, mixed, _ = exporter.get_finished_spans()
+    assert [span.name for span in (one, two, mixed)] == [
+        "send swarm.agent.task_done",
+        "send swarm.agent.task_done",
+        "send swarm.agent",
+    ]
+    counts = [dict(span.attributes or {}).get("messaging.batch.message_count") for span in (one, two, mixed)]
+    assert counts == [None, 2, 2]
+    assert {span.kind for span in (one, two, mixed)} == {SpanKind.PRODUCER}
+    assert {f"{span.parent.span_id:016x}" for span in (one, two, mixed) if span.parent} == {
+        work.traceparent[36:52]
+    }
+
+
+def test_without_a_collector_events_carry_the_span_of_their_cause() -> None:
+    tracer = LogTracer()
+    with tracer.span("process x", PARENT) as work, tracer.send([FAILED], work) as sent:
+        assert sent is work
+
+
+# -- a collector that is away ------------------------------------------------------------------------------
+
+
+class Away(InMemorySpanExporter):
+    """Takes nothing while it is away, and complains as the SDK's exporters do."""
+
+    away = True
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if not self.away:
+            return super().export(spans)
+        logging.getLogger("opentelemetry.exporter.test").warning("nobody answers")
+        return SpanExportResult.FAILURE
+
+
+def test_trouble_is_said_once_and_its_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = Away()
+    monkeypatch.setattr(tracing, "_exporter", lambda: exporter)
+    tracer = OtelTracer("metrics", "host-1", "0.1.0")
+    with capture_logs() as told:
+        for away in (True, True, False, False, True):
+            exporter.away = away
+            with tracer.span("process x", PARENT):
+                pass
+            tracer._provider.force_flush()
+    assert [(line["log_level"], line["event"]) for line in told] == [
+        ("warning", "traces_not_delivered"),
+        ("info", "traces_delivered_again"),
+    ]
+    assert told[0]["reason"] == "nobody answers"
+    tracer.close()
+
+
+def test_closing_waits_for_a_silent_collector_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+
+    class Silent(InMemorySpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002
+            answers.wait(30)
+            return SpanExportResult.FAILURE
+
+    monkeypatch.setattr(tracing, "_exporter", Silent)
+    monkeypatch.setattr(tracing, "FLUSH_S", 0.05)
+    tracer = OtelTracer("metrics", "host-1", "0.1.0")
+    with tracer.span("process x", PARENT):
+        pass
+    with capture_logs() as told:
+        tracer.close()
+    answers.set()
+    assert [line["event"] for line in told] == ["traces_not_delivered"]
 
 
 @pytest.mark.parametrize("operation", ["send", "receive", "process", "settle"])

@@ -194,6 +194,8 @@ class OtelTracer:
         sending = threading.Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
         sending.start()
         sending.join(_FLUSH_IN_TROUBLE_S if self._exporter.in_trouble else FLUSH_S)
+        if sending.is_alive():
+            self._exporter.trouble(f"the collector did not take the last spans in {FLUSH_S} s")
         self._exporter.shutdown()
 
 
@@ -204,19 +206,25 @@ class _Exporter(logging.Handler):
         super().__init__(logging.WARNING)
         self.in_trouble = False
         self._inner = exporter
-        self._closed = threading.Lock()
+        self._closed = False
         self._quiet_until = 0.0
-        self._logger = logging.getLogger("opentelemetry")
-        self._logger.addHandler(self)
-        self._logger.propagate = False
+        logger = logging.getLogger("opentelemetry")
+        logger.addHandler(self)
+        logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a complaint of the SDK or its exporter."""
+        self.trouble(record.getMessage())
+
+    def trouble(self, reason: str) -> None:
+        """Say that spans are lost, unless that has just been said."""
+        if self._closed:
+            return
         begins = not self.in_trouble
         self.in_trouble = True
         if begins and time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + _SAY_AGAIN_S
-            log.warning("traces_not_delivered", reason=record.getMessage(), hint="runs go on without them")
+            log.warning("traces_not_delivered", reason=reason, hint="runs go on without them")
 
     def export(self, spans: Sequence[Any]) -> Any:
         result = self._inner.export(spans)
@@ -229,11 +237,10 @@ class _Exporter(logging.Handler):
         return bool(self._inner.force_flush(timeout_millis))
 
     def shutdown(self) -> None:
-        """End the exporter, also in the middle of its attempts."""
-        if self._closed.acquire(blocking=False):
+        """End the exporter, also in the middle of its attempts; what it says about that is heard and not repeated."""
+        if not self._closed:
+            self._closed = True
             self._inner.shutdown()
-            self._logger.removeHandler(self)
-            self._logger.propagate = not self._logger.handlers
 
 
 def _exporter() -> Any:

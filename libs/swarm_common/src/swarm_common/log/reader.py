@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import msgspec
 import nats.errors
@@ -12,7 +13,7 @@ from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from swarm_common.errors import BrokerUnavailable, NotFound
-from swarm_common.log.connection import Headers
+from swarm_common.log.connection import Connection, Headers
 from swarm_common.log.streams import STREAM
 
 if TYPE_CHECKING:
@@ -75,36 +76,72 @@ async def _direct_batch(
     broker: Broker, stream: str, query: dict[str, object], timeout_s: float, *, single: bool = False
 ) -> tuple[list[Stored], bool]:
     """Ask once; return the messages and whether the stream has more of them."""
-    nc = broker.nc
-    inbox = nc.new_inbox()
-    done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    gets = _GETS.get(broker)
+    if gets is None:
+        gets = _GETS[broker] = _Gets(broker.nc)
+    return await gets.ask(stream, query, timeout_s, single=single)
+
+
+class _Get(msgspec.Struct):
+    """A read that is under way."""
+
+    stream: str
+    single: bool
+    done: asyncio.Future[bool]
     found: list[Stored] = []
 
-    async def on_message(msg: Msg) -> None:
-        headers: Mapping[str, str] = msg.headers or {}
-        if not isinstance(headers, Headers):
-            status = headers.get("Status")
-            if not done.done():
-                if status == "503":
-                    done.set_exception(BrokerUnavailable(f"stream {stream} is not there or does not answer"))
-                else:  # 204 end of batch, 404 no messages, 408 bad request
-                    done.set_result(int(headers.get("Nats-Num-Pending", "0") or 0) > 0)
-            return
-        found.append(Stored(int(headers.peek(b"Nats-Sequence")), msg.data, headers))
-        if single and not done.done():
-            done.set_result(False)
 
-    subscription = await nc.subscribe(inbox, cb=on_message)
-    subscription._pending_bytes_limit = 0  # noqa: SLF001 - the answer is bounded by the batch; nothing may be dropped
-    try:
-        await nc.publish(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(query), reply=inbox)
-        more = await asyncio.wait_for(done, timeout_s)
-    except (TimeoutError, nats.errors.Error) as error:
-        raise BrokerUnavailable(f"the broker did not answer a read of {stream} in {timeout_s} s") from error
-    finally:
-        if not nc.is_closed:
-            await subscription.unsubscribe()
-    return found, more
+class _Gets:
+    """Direct gets over one standing subscription: one of its own for each read cost more than the read itself."""
+
+    def __init__(self, nc: Connection) -> None:
+        self._nc = nc
+        self._inbox = nc.new_inbox()
+        self._asked = 0
+        self._under_way: dict[str, _Get] = {}
+        self._subscribed = asyncio.ensure_future(self._subscribe())
+
+    async def ask(
+        self, stream: str, query: dict[str, object], timeout_s: float, *, single: bool
+    ) -> tuple[list[Stored], bool]:
+        self._asked += 1
+        key = str(self._asked)
+        get = self._under_way[key] = _Get(stream, single, asyncio.get_running_loop().create_future())
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(self._subscribed)
+                await self._nc.publish(
+                    f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(query), reply=f"{self._inbox}.{key}"
+                )
+                more = await get.done
+        except (TimeoutError, nats.errors.Error) as error:
+            raise BrokerUnavailable(
+                f"the broker did not answer a read of {stream} in {timeout_s} s"
+            ) from error
+        finally:
+            del self._under_way[key]
+        return get.found, more
+
+    async def _subscribe(self) -> None:
+        subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_message)
+        subscription._pending_bytes_limit = 0  # noqa: SLF001 - answers are bounded by their batches; nothing may be dropped
+
+    async def _on_message(self, msg: Msg) -> None:
+        get = self._under_way.get(msg.subject[len(self._inbox) + 1 :])
+        if get is None or get.done.done():
+            return
+        headers: Mapping[str, str] = msg.headers or {}
+        if isinstance(headers, Headers):
+            get.found.append(Stored(int(headers.peek(b"Nats-Sequence")), msg.data, headers))
+            if get.single:
+                get.done.set_result(False)
+        elif headers.get("Status") == "503":
+            get.done.set_exception(BrokerUnavailable(f"stream {get.stream} is not there or does not answer"))
+        else:  # 204 end of batch, 404 no messages, 408 bad request
+            get.done.set_result(int(headers.get("Nats-Num-Pending", "0") or 0) > 0)
+
+
+_GETS: WeakKeyDictionary[Broker, _Gets] = WeakKeyDictionary()
 
 
 def seq_of(msg: Msg) -> int:

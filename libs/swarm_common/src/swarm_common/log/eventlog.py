@@ -39,6 +39,7 @@ class EventLog:
     def __init__(self, broker: Broker, *, timeout_s: float = 5.0) -> None:
         self.broker = broker
         self.blobs = Blobs(broker)
+        self._timeout_s = timeout_s
         self._publisher = Publisher(broker, timeout_s=timeout_s)
 
     async def start(self) -> EventLog:
@@ -184,7 +185,8 @@ class EventLog:
         """Return where the last of these events lies in the log, if it does: all of a batch is there, or nothing."""
         *_, last = events
         after = expected.seq if expected else 0
-        async for stored in read_stored(self.broker, subject_of(last.run, _data_of(last)), after=after):
+        subject = subject_of(last.run, _data_of(last))
+        async for stored in read_stored(self.broker, subject, after=after, timeout_s=self._timeout_s):
             if stored.headers.get(MSG_ID) == last.id:
                 return stored.seq
         return None

@@ -15,7 +15,15 @@ import msgspec
 import nats.errors
 from nats.aio.msg import Msg
 
-from swarm_common.errors import AppendTimeout, Conflict, PermissionDenied, StreamFull, SwarmError, UsageError
+from swarm_common.errors import (
+    AppendTimeout,
+    BrokerUnavailable,
+    Conflict,
+    PermissionDenied,
+    StreamFull,
+    SwarmError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from swarm_common.log.broker import Broker
@@ -70,6 +78,8 @@ class _Pending(msgspec.Struct):
     future: asyncio.Future[Ack]
     subjects: tuple[str, ...]
     deadline: float
+    connection: int
+    """Which connection it goes over, counted by reconnects."""
 
     @property
     def subject(self) -> str:
@@ -96,6 +106,7 @@ class Publisher:
         self._batching = False
         self._closed = False
         broker.on_denied(self._denied)
+        broker.on_back(self._back)
 
     async def start(self) -> None:
         """Subscribe to the acknowledgements."""
@@ -146,7 +157,7 @@ class Publisher:
     def _check(self, message: Message) -> None:
         """Refuse what cannot be sent; the broker would end the connection over a message that is too large."""
         if self._closed:
-            raise AppendTimeout(f"{message.subject}: not sent, the connection is closed")
+            raise BrokerUnavailable(f"{message.subject}: not sent, this log is closed")
         size = len(message.body) + sum(len(name) + len(value) + 4 for name, value in message.headers.items())
         if size + _BATCH_HEADERS > self._nc.max_payload:
             raise UsageError(
@@ -242,7 +253,9 @@ class Publisher:
         self._counter += 1
         key = str(self._counter)
         deadline = self._loop.time() + self._timeout_s
-        self._pending[key] = _Pending(future, subjects or (message.subject,), deadline)
+        # What is sent while the connection is away is buffered and goes over the next one.
+        connection = self._broker.reconnects + (0 if self._nc.is_connected else 1)
+        self._pending[key] = _Pending(future, subjects or (message.subject,), deadline, connection)
         try:
             await self._nc.send(message.subject, message.body, message.headers, f"{self._inbox}.{key}")
         except (nats.errors.Error, OSError) as error:
@@ -281,6 +294,14 @@ class Publisher:
         for key, pending in list(self._pending.items()):
             if any(one.lower() == subject for one in pending.subjects):
                 self._settle(key, PermissionDenied(f"this identity may not publish to {subject}"))
+
+    def _back(self) -> None:
+        """Say of what went over an earlier connection that its acknowledgement will not come."""
+        for key, pending in list(self._pending.items()):
+            if pending.connection < self._broker.reconnects:
+                self._settle(
+                    key, AppendTimeout(f"{pending.subject}: the connection broke before the acknowledgement")
+                )
 
     async def _deadline_loop(self) -> None:
         while True:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan
@@ -179,6 +181,16 @@ def test_without_a_collector_events_carry_the_span_of_their_cause() -> None:
 # -- a collector that is away ------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def told() -> Iterator[list[Any]]:
+    """What is logged, however other tests have set up logging."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    with capture_logs() as lines:
+        yield lines
+    structlog.configure(**before)
+
+
 class Away(InMemorySpanExporter):
     """Takes nothing while it is away, and complains as the SDK's exporters do."""
 
@@ -191,16 +203,15 @@ class Away(InMemorySpanExporter):
         return SpanExportResult.FAILURE
 
 
-def test_trouble_is_said_once_and_its_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trouble_is_said_once_and_its_end_too(monkeypatch: pytest.MonkeyPatch, told: list[Any]) -> None:
     exporter = Away()
     monkeypatch.setattr(tracing, "_exporter", lambda: exporter)
     tracer = OtelTracer("metrics", "host-1", "0.1.0")
-    with capture_logs() as told:
-        for away in (True, True, False, False, True):
-            exporter.away = away
-            with tracer.span("process x", PARENT):
-                pass
-            tracer._provider.force_flush()
+    for away in (True, True, False, False, True):
+        exporter.away = away
+        with tracer.span("process x", PARENT):
+            pass
+        tracer._provider.force_flush()
     assert [(line["log_level"], line["event"]) for line in told] == [
         ("warning", "traces_not_delivered"),
         ("info", "traces_delivered_again"),
@@ -209,7 +220,9 @@ def test_trouble_is_said_once_and_its_end_too(monkeypatch: pytest.MonkeyPatch) -
     tracer.close()
 
 
-def test_closing_waits_for_a_silent_collector_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_waits_for_a_silent_collector_no_longer_than_it_may(
+    monkeypatch: pytest.MonkeyPatch, told: list[Any]
+) -> None:
     answers = threading.Event()
 
     class Silent(InMemorySpanExporter):
@@ -222,8 +235,7 @@ def test_closing_waits_for_a_silent_collector_no_longer_than_it_may(monkeypatch:
     tracer = OtelTracer("metrics", "host-1", "0.1.0")
     with tracer.span("process x", PARENT):
         pass
-    with capture_logs() as told:
-        tracer.close()
+    tracer.close()
     answers.set()
     assert [line["event"] for line in told] == ["traces_not_delivered"]
 

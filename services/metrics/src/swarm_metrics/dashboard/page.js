@@ -13,7 +13,7 @@ function el(name, attributes, ...children) {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(attributes || {}))
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value); else if (value !== null) node.setAttribute(key, value);
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 function svg(name, attributes, ...children) {
@@ -36,7 +36,7 @@ function seconds(s) {
   if (s < 1) return `${number(s * 1e3)} ms`;
   return s < 120 ? `${number(s)} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;
 }
-function withUnit(value, unit) { return unit === "s" ? seconds(value) : unit === "us" ? seconds(value / 1e6) : unit === "ratio" || !unit ? number(value) : `${number(value)} ${unit}`; }
+function withUnit(value, unit) { return unit === "s" ? seconds(value) : unit === "us" ? seconds(value / 1e6) : unit === "ratio" || unit === "count" || !unit ? number(value) : `${number(value)} ${unit}`; }
 function moment(text) {
   const at = new Date(text), today = at.toDateString() === new Date().toDateString();
   const shownAt = Number.isNaN(at.getTime()) ? text : today ? at.toLocaleTimeString() : at.toLocaleString();
@@ -98,7 +98,7 @@ function detail(run) {
       card(run.seed === null ? null : String(run.seed), "seed")),
     el("p", {}, el("span", { class: "quiet" }, "trace "), traceOf(run)),
     run.digest ? el("p", {}, el("span", { class: "quiet" }, "digest "), el("span", { class: "mono" }, run.digest), run.deterministic ? null : el("span", { class: "quiet" }, " (the outcome depends on timing)")) : null,
-    targets.length ? section("Targets", table([["metric"], ["target"], ["value", "n"], [""]], targets.map(goal))) : null,
+    targets.length ? section("Targets", el("div", { class: "narrow" }, table([["metric"], ["target"], ["value", "n"], [""]], targets.map(goal)))) : null,
     run.metrics.length ? section("Metrics", table([["metric"], ["value", "n"], ["interval", "n"], [""], ["n", "n"], ["how"]], run.metrics.map((one) => metric(one, targets)))) : null,
     run.work.length ? section("Tasks", tasks(run.work)) : null,
     fold("Parameters", run.params), fold("Result", run.result),
@@ -166,7 +166,8 @@ async function poll() {
   }
 }
 async function follow() {
+  const began = performance.now();
   if (!document.hidden) await poll();
-  setTimeout(follow, EVERY_MS);
+  setTimeout(follow, Math.max(EVERY_MS, 10 * (performance.now() - began))); // a run of very many tasks is read less often
 }
 follow();

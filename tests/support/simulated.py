@@ -86,7 +86,7 @@ class MemoryLog:
         await Pause()  # a process may die here: stored, and nobody heard
         return self.events[-1].seq
 
-    async def read_run(self, run: str, *, after: int = 0) -> list[Event]:
+    async def read_run(self, run: str, *, after: int = 0, unreadable: object = None) -> list[Event]:  # noqa: ARG002
         await Pause()
         return [event for event in self.events[after:] if event.run == run]
 

@@ -11,20 +11,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from swarm_common.errors import Conflict, SwarmError
+from swarm_common.errors import Conflict, InvalidEvent, SwarmError
 from swarm_common.events import Data, Event
 from swarm_common.events.benchmark import TERMINAL, Rejected, Started, TaskAbandoned, TimerFired
 from swarm_common.events.envelope import new_event
 from swarm_common.events.subjects import decisions_filter, run_filter
 from swarm_common.ids import run_id, trace_id
 from swarm_common.log.eventlog import EventLog, Expected
+from swarm_common.log.publisher import MSG_ID
+from swarm_common.log.reader import Stored
 from swarm_common.log.timers import Timer, set_timer
+from swarm_common.runtime import deadletters
 from swarm_common.tracing import Tracer, messaging, root
 from swarm_coordinator.decider import decide
 from swarm_coordinator.moment import Stopwatch
 from swarm_coordinator.plans import Suite
 from swarm_coordinator.requests import Request, begin
-from swarm_coordinator.state import RunState, evolve
+from swarm_coordinator.state import RunState, evolve, passed
 
 log = structlog.get_logger(__name__)
 
@@ -193,9 +196,18 @@ class Engine:
     async def _read(self, run: str, at_least: int = 0) -> RunState:
         """Return the state of a run as the log has it now."""
         state = self._states.get(run) or RunState(run=run)
+        odd: list[tuple[Stored, InvalidEvent]] = []
+
+        def note(stored: Stored, error: InvalidEvent) -> None:
+            odd.append((stored, error))
+
         for attempt in range(50):
-            for event in await self._log.read_run(run, after=state.last_seq):
+            odd.clear()
+            for event in await self._log.read_run(run, after=state.last_seq, unreadable=note):
                 state = evolve(state, event)
+            for stored, error in odd:
+                state = passed(state, stored.seq, own=stored.subject.startswith("swarm.benchmark."))
+                await self._bury(stored, error)
             if state.last_seq >= at_least:
                 break
             await asyncio.sleep(0.01 * attempt)  # a replica of the stream that lags behind its leader
@@ -208,6 +220,20 @@ class Engine:
                 del self._states[next(iter(self._states))]
             self._states[run] = state
         return state
+
+    async def _bury(self, stored: Stored, error: InvalidEvent) -> None:
+        """Keep what lies among a run's events and is none; one such message must not stop the run."""
+        log.warning("unreadable_event", seq=stored.seq, subject=stored.subject, message=str(error))
+        await deadletters.bury(
+            self._log,
+            consumer="coordinator",
+            subject=stored.subject,
+            seq=stored.seq,
+            body=stored.data,
+            headers={MSG_ID: found} if (found := stored.headers.get(MSG_ID, "")) else {},
+            deliveries=1,
+            error=f"{type(error).__name__}: {error}",
+        )
 
     def _events(
         self,

@@ -125,6 +125,15 @@ def evolve(state: RunState, event: Event) -> RunState:
     return _recorded(state, event, data, task) if task in state.tasks else state
 
 
+def passed(state: RunState, seq: int, *, own: bool) -> RunState:
+    """Return the state behind a message that lies among the run's events and is none."""
+    return replace(
+        state,
+        last_seq=max(state.last_seq, seq),
+        own_seq=max(state.own_seq, seq) if own else state.own_seq,
+    )
+
+
 def _own(state: RunState, event: Event, data: Data) -> RunState:
     match data:
         case Started():

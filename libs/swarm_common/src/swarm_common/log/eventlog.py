@@ -26,6 +26,9 @@ IMPORTED = "Swarm-Imported"
 _ATTEMPTS = 5
 
 
+Unreadable = Callable[[Stored, InvalidEvent], None]
+
+
 class Expected(msgspec.Struct, frozen=True):
     """Optimistic concurrency: the last sequence under ``filter`` must be ``seq`` (0: there is nothing yet)."""
 
@@ -126,14 +129,28 @@ class EventLog:
             messages.append(Message(subject, event.raw, headers))
         return (await self._publisher.publish_atomic(messages)).seq
 
-    async def read_run(self, run: str, *, after: int = 0) -> list[Event]:
+    async def read_run(
+        self, run: str, *, after: int = 0, unreadable: Unreadable | None = None
+    ) -> list[Event]:
         """Return a run's events behind sequence ``after``, in the order of the log."""
-        return [event async for event in self.read(run_filter(run), after=after)]
+        return [event async for event in self.read(run_filter(run), after=after, unreadable=unreadable)]
 
-    async def read(self, subject: str, *, after: int = 0) -> AsyncIterator[Event]:
-        """Yield the events that match ``subject``, up to the end of the log as it is now."""
+    async def read(
+        self, subject: str, *, after: int = 0, unreadable: Unreadable | None = None
+    ) -> AsyncIterator[Event]:
+        """Yield the events that match ``subject``, up to the end of the log as it is now.
+
+        What is no event goes to ``unreadable``; without it :class:`InvalidEvent` is raised.
+        """
         async for stored in read_stored(self.broker, subject, after=after):
-            yield await self.resolve(decode_stored(stored))
+            try:
+                event = await self.resolve(decode_stored(stored))
+            except InvalidEvent as error:
+                if unreadable is None:
+                    raise
+                unreadable(stored, error)
+            else:
+                yield event
 
     async def last(self, subject: str) -> Event | None:
         """Return the last event on a subject, or ``None``."""

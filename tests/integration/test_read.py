@@ -181,16 +181,19 @@ async def test_what_is_no_event_ends_no_replay(event_log: EventLog, run: str) ->
     await replay.stop()
 
 
-async def test_a_replay_goes_on_when_its_consumer_is_deleted(event_log: EventLog, run: str) -> None:
+@pytest.mark.parametrize("before", [0, 5])
+async def test_a_replay_goes_on_when_its_consumer_is_deleted(
+    event_log: EventLog, run: str, before: int
+) -> None:
     seen: list[Event] = []
-    replay = await event_log.replay(seen.append, subject=run_filter(run))
-    await fill(event_log, run, 5)
-    await until(lambda: len(seen) == 5)
+    last = await fill(event_log, run, 5)
+    replay = await event_log.replay(seen.append, subject=run_filter(run), after=last if before == 0 else 0)
+    await until(lambda: len(seen) == before)
     for info in await event_log.broker.js.consumers_info(STREAM):
         await event_log.broker.js.delete_consumer(STREAM, info.name)
     await event_log.append([done(run, 5)])
-    await until(lambda: len(seen) >= 6, timeout_s=30)
-    assert [one.data.index for one in seen if isinstance(one.data, TaskDone)] == list(range(6))
+    await until(lambda: seen and seen[-1].data == TaskDone(task="t5", index=5), timeout_s=30)
+    assert [one.data.index for one in seen if isinstance(one.data, TaskDone)] == list(range(5 - before, 6))
     await replay.stop()
 
 

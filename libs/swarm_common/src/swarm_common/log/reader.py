@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _BATCH = 1000
 _TIMEOUT_S = 5.0
+#: How often the broker says that a replay has nothing new; it is missed after twice to four times as long.
+HEARTBEAT_S = 2.0
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -152,20 +155,29 @@ def seq_of(msg: Msg) -> int:
 
 
 class Replay:
-    """An ordered consumer that hands every message to a callback, in order, until it is stopped."""
+    """An ordered consumer that hands every message to a callback, in order and once, until it is stopped.
+
+    nats-py makes a lost consumer anew, after two missed heartbeats, and from the stream's beginning where it has seen
+    no message yet. So messages that were handed on already are dropped here, and a connection that is back makes the
+    consumer anew at once.
+    """
 
     def __init__(self, broker: Broker, subject: str, *, after: int = 0, stream: str = STREAM) -> None:
         self._broker = broker
         self._subject = subject
         self._after = after
         self._stream = stream
-        self._subscription: object | None = None
+        self._subscription: Any = None
+        self._renewal: asyncio.Task[None] | None = None
 
     async def start(self, on_message: Callable[[Msg], None]) -> None:
         """Begin; ``on_message`` is called for every message behind ``after``, the live ones included."""
 
         async def deliver(msg: Msg) -> None:
-            on_message(msg)
+            seq = seq_of(msg)
+            if seq > self._after:
+                self._after = seq
+                on_message(msg)
 
         self._subscription = await self._broker.js.subscribe(
             self._subject,
@@ -175,13 +187,27 @@ class Replay:
             config=ConsumerConfig(
                 deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
                 opt_start_seq=self._after + 1,
-                idle_heartbeat=2.0,
+                idle_heartbeat=HEARTBEAT_S,
             ),
             pending_msgs_limit=0,
             pending_bytes_limit=0,
         )
+        self._broker.on_back(self._back)
+
+    def _back(self) -> None:
+        if self._subscription is not None:
+            self._renewal = asyncio.get_running_loop().create_task(self._renew(), name="replay-renewal")
+
+    async def _renew(self) -> None:
+        """Ask for a new consumer behind what has come: the broker may have forgotten the old one."""
+        ordered = self._subscription._sub._jsi  # noqa: SLF001 - nats-py's own way of resetting, without its patience
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await ordered.reset_ordered_consumer(max(self._after, ordered._sseq) + 1)  # noqa: SLF001
 
     async def stop(self) -> None:
-        if self._subscription is not None and not self._broker.nc.is_closed:
-            await self._subscription.unsubscribe()  # type: ignore[attr-defined]
-            self._subscription = None
+        """Hand on nothing more."""
+        subscription, self._subscription = self._subscription, None
+        if self._renewal is not None:
+            self._renewal.cancel()
+        if subscription is not None and not self._broker.nc.is_closed:
+            await subscription.unsubscribe()

@@ -19,6 +19,7 @@ from swarm_common.events.benchmark import Rejected, Requested
 from swarm_common.events.envelope import decode, encode
 from swarm_common.events.subjects import REQUESTS, result_subject, run_filter
 from swarm_common.log import blobs as blobs_module
+from swarm_common.log import reader
 from swarm_common.log.blobs import CLAIM_CHECK_BYTES, reference
 from swarm_common.log.broker import Broker, connected
 from swarm_common.log.eventlog import IMPORTED, EventLog
@@ -183,8 +184,9 @@ async def test_what_is_no_event_ends_no_replay(event_log: EventLog, run: str) ->
 
 @pytest.mark.parametrize("before", [0, 5])
 async def test_a_replay_goes_on_when_its_consumer_is_deleted(
-    event_log: EventLog, run: str, before: int
+    event_log: EventLog, run: str, before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(reader, "HEARTBEAT_S", 0.2)
     seen: list[Event] = []
     last = await fill(event_log, run, 5)
     replay = await event_log.replay(seen.append, subject=run_filter(run), after=last if before == 0 else 0)

@@ -129,7 +129,12 @@ class Host:
             await ensure_streams(
                 broker, max_bytes=self.settings.max_bytes, replicas=self.settings.stream_replicas
             )
-            await broker.nc.subscribe("swarm.benchmark.*.*", cb=self._note_end)
+            if self.service.lanes():
+                # Only how runs end, and only where tasks are done: each message wakes every process that hears of it.
+                for name in sorted(TERMINAL):
+                    await broker.nc.subscribe(
+                        f"swarm.benchmark.*.{name.partition('.')[2]}", cb=self._note_end
+                    )
             for hook in self.service.start_hooks:
                 await hook(self.context)
             await self._start_consumers()
@@ -169,11 +174,9 @@ class Host:
 
     async def _note_end(self, msg: Msg) -> None:
         """Remember which runs have ended, so that their tasks are not worked on."""
-        _, context, run, name = msg.subject.split(".")
-        if f"{context}.{name}" in TERMINAL:
-            self._ended[run] = None
-            if len(self._ended) > _ENDED_KEPT:
-                del self._ended[next(iter(self._ended))]
+        self._ended[msg.subject.split(".")[2]] = None
+        if len(self._ended) > _ENDED_KEPT:
+            del self._ended[next(iter(self._ended))]
 
     async def _on_task(self, delivery: Delivery) -> None:
         event = await self._open(delivery)
@@ -205,7 +208,7 @@ class Host:
 
     def _spawn_work(self, work: Any, delivery: Delivery) -> None:
         self._at_hand[delivery] = time.monotonic()
-        task: asyncio.Task[None] = asyncio.create_task(work)
+        task: asyncio.Task[None] = asyncio.create_task(self._guard(work, delivery))
         self._work.add(task)
 
         def settle(done: asyncio.Task[None]) -> None:
@@ -213,6 +216,14 @@ class Host:
             self._work.discard(done)
 
         task.add_done_callback(settle)
+
+    async def _guard(self, work: Any, delivery: Delivery) -> None:
+        """Have a delivery come again whose handling failed where nothing should: it would keep its slot for good."""
+        try:
+            await work
+        except Exception:
+            log.exception("not_handled", subject=delivery.subject, seq=delivery.seq)
+            await delivery.nak()
 
     async def _do_task(self, delivery: Delivery, event: Event) -> None:
         task = event.data
@@ -240,11 +251,11 @@ class Host:
                     )
                 data = await self._call(handler, event, task)
                 await self._publish(event, task.kind, data, span, began)
-            except (BrokerUnavailable, OSError, nats.errors.Error) as error:
+            except (BrokerUnavailable, nats.errors.Error) as error:
                 span.error(error)
                 await self._again(delivery, error)
                 return
-            except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes an event
+            except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes an event, a full disk too
                 span.error(error)
                 if not await self._report_failure(delivery, event, task, error, span, began):
                     return
@@ -311,7 +322,7 @@ class Host:
             task=task.task,
             attempt=task.attempt,
             error=type(error).__name__,
-            message=str(error)[:2000],
+            message=str(error).encode("utf-8", "backslashreplace").decode()[:2000],
             retryable=is_retryable(error),
         )
         try:

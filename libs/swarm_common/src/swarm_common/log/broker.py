@@ -40,6 +40,7 @@ class Broker:
         self._back_hooks: list[Callable[[], None]] = []
         self._denied_hooks: list[DeniedHook] = []
         self._watchdog: asyncio.Task[None] | None = None
+        self._refusal = ""
 
     @classmethod
     async def connect(
@@ -60,13 +61,14 @@ class Broker:
             except (TimeoutError, OSError, nats.errors.Error) as error:
                 with contextlib.suppress(Exception):
                     await nc.close()
+                reason = broker._refusal or _reason(error)
                 if not wait:
                     raise BrokerUnavailable(
-                        f"no broker answers at {redact(url)} ({_reason(error)}); start one with `swarm up`, "
+                        f"no broker answers at {redact(url)} ({reason}); start one with `swarm up`, "
                         "or set SWARM_NATS_URL to one that runs"
                     ) from error
-                if _reason(error) != told:
-                    told = _reason(error)
+                if reason != told:
+                    told = reason
                     log.warning("waiting_for_broker", url=redact(url), reason=told)
                 await asyncio.sleep(0.25)
         broker._watchdog = asyncio.create_task(broker._watch(), name="broker-watchdog")
@@ -100,8 +102,9 @@ class Broker:
         """Flush and close; a broker that is away does not hold this up for long."""
         if self._watchdog is not None:
             self._watchdog.cancel()
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(self.nc.flush(), 2.0)
+        if self.nc.is_connected:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self.nc.flush(), 2.0)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self.nc.close(), 2.0)
 
@@ -115,6 +118,9 @@ class Broker:
         if not self.nc.is_connected:
             return False
         try:
+            # Where its loops have ended, nats-py's flush waits for no PONG and says that all is well.
+            if any(task is None or task.done() for task in (self.nc._reading_task, self.nc._flusher_task)):  # noqa: SLF001
+                raise nats.errors.StaleConnectionError
             await asyncio.wait_for(self.nc.flush(timeout=int(patience_s + 1)), patience_s)
         except (TimeoutError, nats.errors.Error, OSError) as error:
             if self.nc.is_closed or self.nc.is_reconnecting:
@@ -141,6 +147,9 @@ class Broker:
             log.error("permission_denied", subject=subject)
             for hook in self._denied_hooks:
                 hook(subject.lower())
+            return
+        if self._watchdog is None:  # still connecting: told once, by whoever waits for it
+            self._refusal = text
             return
         log.warning("broker_error", error=type(error).__name__, message=text)
 

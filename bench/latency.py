@@ -1,4 +1,4 @@
-"""One task, request to ``benchmark.completed``, again and again on an idle stack.
+"""One task, request to ``benchmark.completed``, again and again, each on a stack that is idle again.
 
 The floor beside it is one acknowledged nats-py publish to the same broker, so the ratio says how many round trips to
 the log a whole run costs: it makes at least five in a row (request, start, schedule, result, completion).
@@ -30,9 +30,9 @@ async def _measure(quick: bool) -> tuple[list[Row], list[str]]:
         async with Client(settings=settings) as client, Runs(client) as runs, plain(state.nats_url) as nc:
             js = nc.jetstream()
             for _ in range(_WARM):
-                await runs.run(request)
+                await runs.run(request, settle=True)
             for _ in range(blocks):
-                ours = [1e3 * (await runs.run(request))[1] for _ in range(_BLOCK)]
+                ours = [1e3 * (await runs.run(request, settle=True))[1] for _ in range(_BLOCK)]
                 floor = []
                 for _ in range(_BLOCK):
                     began = time.perf_counter()

@@ -21,12 +21,13 @@ from swarm_cli.stack.layout import State
 from swarm_common import Client
 from swarm_common.errors import SwarmError
 from swarm_common.events import Event
-from swarm_common.events.benchmark import Requested
-from swarm_common.events.subjects import decisions_filter
+from swarm_common.events.benchmark import TERMINAL, Requested
 from swarm_common.ids import new_id, run_id
 from swarm_common.log.broker import Broker
 from swarm_common.log.eventlog import EventLog
+from swarm_common.log.reader import Replay
 from swarm_common.log.streams import ensure_streams
+from swarm_common.runs import AFTERMATH
 from swarm_common.settings import Settings
 
 _PATIENCE_S = 20.0
@@ -55,12 +56,12 @@ def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes
 
 
 @contextlib.contextmanager
-def nats_server(home: Path) -> Iterator[str]:
-    """Run a broker with settings like the embedded one's; give its URL."""
+def nats_server(home: Path, *, sync: str = "2m") -> Iterator[str]:
+    """Run a broker with settings like the embedded one's; give its URL. ``sync="always"`` is the profile `durable`."""
     conf = home / "nats.conf"
     conf.write_text(
         f'listen: "127.0.0.1:-1"\nmax_payload: 1MB\nports_file_dir: "{home}"\n'
-        f'jetstream {{ store_dir: "{home}/store", sync_interval: 2m }}\n'
+        f'jetstream {{ store_dir: "{home}/store", sync_interval: {sync} }}\n'
     )
     with (
         (home / "nats.log").open("ab") as log,
@@ -129,37 +130,56 @@ class Runs:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._waiting: dict[str, asyncio.Future[str]] = {}
-        self._replay: Any = None
+        self._waiting: dict[str, _Waiting] = {}
+        self._replays: list[Replay] = []
 
     async def __aenter__(self) -> Self:
-        self._replay = await self._client.log.replay(
-            self._note, subject="swarm.benchmark.*.*", after=await self._client.log.last_seq()
-        )
+        after = await self._client.log.last_seq()
+        for name in sorted(TERMINAL | AFTERMATH):
+            context, event = name.split(".")
+            replay = await self._client.log.replay(
+                self._note, subject=f"swarm.{context}.*.{event}", after=after
+            )
+            self._replays.append(replay)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._replay.stop()
+        for replay in self._replays:
+            await replay.stop()
 
     def _note(self, event: Event) -> None:
-        future = self._waiting.get(event.run)
-        if future is not None and not future.done() and event.type in _ENDS:
-            future.set_result(event.type)
+        waiting = self._waiting.get(event.run)
+        if waiting is None:
+            return
+        waiting.seen.add(event.type)
+        if event.type in TERMINAL:
+            waiting.ended.set()
+        if waiting.seen >= AFTERMATH:
+            waiting.settled.set()
 
-    async def run(self, request: Requested, *, patience_s: float = 120.0) -> tuple[str, float]:
-        """Return the run's id and the seconds from before its request was sent until its end was seen here."""
+    async def run(
+        self, request: Requested, *, settle: bool = False, patience_s: float = 120.0
+    ) -> tuple[str, float]:
+        """Return the run's id and the seconds from before its request was sent until its end was seen here.
+
+        With ``settle`` this returns when what follows a run is over, too, so that the next finds an idle stack.
+        """
         request_id = new_id()
         run = run_id(request_id)
-        ended = self._waiting[run] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting[run] = _Waiting(asyncio.Event(), asyncio.Event())
         began = time.perf_counter()
         await self._client.request(request, request_id=request_id)
-        how = await asyncio.wait_for(ended, patience_s)
+        await asyncio.wait_for(waiting.ended.wait(), patience_s)
         seconds = time.perf_counter() - began
+        if "benchmark.completed" not in waiting.seen:
+            raise SwarmError(f"run {run} did not complete: {waiting.seen}")
+        if settle:
+            await asyncio.wait_for(waiting.settled.wait(), patience_s)
         del self._waiting[run]
-        if how != "benchmark.completed":
-            last = await self._client.log.last(decisions_filter(run).replace(">", how.split(".")[1]))
-            raise SwarmError(f"run {run} ended as {how}: {msgspec.to_builtins(last.data) if last else ''}")
         return run, seconds
 
 
-_ENDS = {"benchmark.completed", "benchmark.failed", "benchmark.cancelled", "benchmark.rejected"}
+class _Waiting(msgspec.Struct):
+    ended: asyncio.Event
+    settled: asyncio.Event
+    seen: set[str] = set()

@@ -116,6 +116,16 @@ async def test_nothing_larger_than_a_batch_goes_at_once(event_log: EventLog, run
 # -- once --------------------------------------------------------------------------------------------------
 
 
+async def test_a_result_goes_behind_what_is_no_event(event_log: EventLog, run: str) -> None:
+    """Somebody's garbage on the subject of a result does not keep the result out, nor let a second one in."""
+    await event_log.broker.js.publish(f"swarm.agent.{run}.task_done.noop-7", b"garbage")
+    first = await event_log.append_result(done(run, 7, cause="behind, first"))
+    second = await event_log.append_result(done(run, 7, cause="behind, second"))
+    assert (first.duplicate, second.duplicate) == (False, True)
+    stored = [one async for one in read_stored(event_log.broker, run_filter(run))]
+    assert [one.seq for one in stored[1:]] == [first.seq]
+
+
 async def test_the_result_of_a_task_is_stored_once_for_good(event_log: EventLog, run: str) -> None:
     first = await event_log.append_result(done(run, 7, cause="first attempt"))
     second = await event_log.append_result(done(run, 7, cause="second attempt"))

@@ -42,6 +42,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     targets: tuple[Target, ...] = ()
     timeout_s: float = 600.0
     parallel: dict[str, int] = {}
+    deterministic: bool = True
+    """Whether the same request and seed give the same digest; not where the outcome depends on timing."""
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False):
@@ -79,7 +81,6 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
 
     result: dict[str, Any]
     metrics: tuple[Metric, ...]
-    deterministic: bool = True
 
 
 class Suite(Protocol):

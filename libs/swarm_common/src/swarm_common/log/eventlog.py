@@ -83,7 +83,8 @@ class EventLog:
     async def append_result(self, event: Event) -> Ack:
         """Append the one result of a task; a second one is not stored, and its :class:`Ack` says ``duplicate``.
 
-        The broker holds this for good, not only for its duplicate window: the subject must be empty.
+        The broker holds this for good, not only for its duplicate window: the subject must be empty. Where something
+        lies there that is no event, the result goes behind it.
         """
         message = await self._message(event)
         message.headers[EXPECTED] = "0"
@@ -91,11 +92,25 @@ class EventLog:
             try:
                 return await self._publisher.publish(message)
             except Conflict as conflict:
-                return Ack(conflict.last_sequence or 0, duplicate=True)
+                behind = await self._no_event_on(message.subject)
+                if behind is None:
+                    return Ack(conflict.last_sequence or 0, duplicate=True)
+                message.headers[EXPECTED] = str(behind)
             except AppendTimeout:
                 if attempt == _ATTEMPTS - 1:
                     raise
         raise AssertionError  # pragma: no cover
+
+    async def _no_event_on(self, subject: str) -> int | None:
+        """Return the sequence of the last message on a subject if it is no event, else ``None``."""
+        stored = await read_last(self.broker, subject)
+        if stored is None:
+            return None
+        try:
+            decode_stored(stored)
+        except InvalidEvent:
+            return stored.seq
+        return None
 
     async def append_once(self, event: Event) -> Ack:
         """Append an event that its id alone keeps from being stored twice within the broker's duplicate window."""

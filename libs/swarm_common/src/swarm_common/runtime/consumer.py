@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-ACK_WAIT_S = 30.0
+ACK_WAIT_S = 10.0
 MAX_DELIVER = 5
 EXPIRES_S = 20.0
 HEARTBEAT_S = 2.0

@@ -209,8 +209,9 @@ async def test_what_is_larger_than_the_broker_takes_is_refused_and_the_connectio
 
 
 async def test_what_cannot_be_encoded_stops_nobody_else(event_log: EventLog, run: str) -> None:
-    with pytest.raises(UsageError, match="cannot be sent"):
-        await event_log.publish(Message(f"swarm.test.{run}.\ud800", b"", {}))
+    for subject, headers in ((f"swarm.test.{run}.\ud800", {}), (f"swarm.test.{run}.x", {"Über": "x"})):
+        with pytest.raises(UsageError, match="cannot be sent"):
+            await event_log.publish(Message(subject, b"", headers))
     assert await event_log.append([done(run)]) > 0
 
 

@@ -109,7 +109,7 @@ class Broker:
             await asyncio.wait_for(self.nc.close(), 2.0)
 
     async def _watch(self) -> None:
-        while True:
+        while not self.nc.is_closed:
             await asyncio.sleep(WATCH_EVERY_S)
             await self.check()
 

@@ -258,10 +258,11 @@ class Publisher:
         self._pending[key] = _Pending(future, subjects or (message.subject,), deadline, connection)
         try:
             await self._nc.send(message.subject, message.body, message.headers, f"{self._inbox}.{key}")
+        except (ValueError, TypeError, nats.errors.BadHeaderError, nats.errors.BadSubjectError) as error:
+            # It must not end the loop that sends everybody's messages.
+            self._settle(key, UsageError(f"{message.subject!r} cannot be sent: {error}", field="headers"))
         except (nats.errors.Error, OSError) as error:
             self._settle(key, AppendTimeout(f"{message.subject}: {error or type(error).__name__}"))
-        except (ValueError, TypeError) as error:  # must not end the loop that sends everybody's messages
-            self._settle(key, UsageError(f"{message.subject!r} cannot be sent: {error}", field="headers"))
 
     async def _on_ack(self, msg: Msg) -> None:
         key = msg.subject[len(self._inbox) + 1 :]

@@ -233,7 +233,7 @@ class Consumer:
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._stopping:  # a cancellation may be lost in wait_for (Python issue 86296)
             try:
                 silent = loop.time() - self._heard > 3 * HEARTBEAT_S
                 if self._lost or silent or self._reconnects != self.broker.reconnects:

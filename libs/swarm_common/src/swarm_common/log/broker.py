@@ -149,7 +149,8 @@ class Broker:
                 hook(subject.lower())
             return
         if self._watchdog is None:  # still connecting: told once, by whoever waits for it
-            self._refusal = text
+            if "authorization" not in self._refusal.lower():  # which the broker follows up by hanging up
+                self._refusal = text
             return
         log.warning("broker_error", error=type(error).__name__, message=text)
 

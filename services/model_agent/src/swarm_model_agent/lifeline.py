@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -22,3 +23,9 @@ def die_with_parent() -> None:
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def is_orphan() -> bool:
+    """Say whether a worker's fork server is gone: its parent is then the service, or whoever takes in orphans."""
+    service = multiprocessing.parent_process()
+    return os.getppid() in {1, service.pid if service is not None else 1}

@@ -448,3 +448,16 @@ async def test_a_cancelled_append_is_not_sent(event_log: EventLog, run: str) -> 
     await event_log.append([decision(run)])
     subjects = [stored.subject async for stored in read_stored(event_log.broker, run_filter(run))]
     assert subjects == [f"swarm.benchmark.{run}.cancel_requested"]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"nonsense", b'{"specversion": "1.0"}'])
+async def test_garbage_on_the_subject_of_a_result_keeps_it_from_nobody(
+    event_log: EventLog, run: str, garbage: bytes
+) -> None:
+    subject = f"swarm.agent.{run}.task_done.t7"
+    await event_log.publish(Message(subject, garbage, {}))
+    assert not (await event_log.append_result(done(run, 7))).duplicate
+    assert (await event_log.append_result(done(run, 7, cause="another"))).duplicate
+    last = await event_log.last(subject)
+    assert last is not None
+    assert last.id == done(run, 7).id

@@ -362,3 +362,18 @@ async def test_what_was_removed_a_moment_ago_can_be_imported_again(broker: Broke
 
 def test_a_reference_is_the_sha256() -> None:
     assert reference(b"x") == f"sha256:{hashlib.sha256(b'x').hexdigest()}"
+
+
+async def test_what_is_no_event_may_be_passed_over_by_whoever_asks(event_log: EventLog, run: str) -> None:
+    await event_log.publish(Message(f"swarm.agent.{run}.task_done.t0", b"nonsense", {}))
+    seq = await event_log.append([done(run, 1)])
+    passed: list[tuple[int, str]] = []
+    read = [
+        one
+        async for one in event_log.read(
+            run_filter(run),
+            unreadable=lambda stored, error: passed.append((stored.seq, type(error).__name__)),
+        )
+    ]
+    assert [one.data for one in read] == [TaskDone(task="t1", index=1)]
+    assert passed == [(seq - 1, "InvalidEvent")]

@@ -241,6 +241,6 @@ def broker_url(settings: Settings) -> str:
     if settings.nats_url:
         return settings.nats_url
     state = settings.home_path / "stack.json"
-    with contextlib.suppress(OSError, msgspec.DecodeError, KeyError):
+    with contextlib.suppress(OSError, msgspec.DecodeError, KeyError, TypeError):
         return str(msgspec.json.decode(Path(state).read_bytes())["nats_url"])
     return "nats://127.0.0.1:4222"

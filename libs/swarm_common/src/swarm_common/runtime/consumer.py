@@ -259,10 +259,19 @@ class Consumer:
         self._lost = False
         self._heard = asyncio.get_running_loop().time()
 
+    @property
+    def _free(self) -> int:
+        """How many slots are neither busy nor promised to the broker."""
+        return self.slots - len(self._busy) - self._credit
+
+    def _wanting(self) -> bool:
+        """Say whether to ask for more: no slot stays free without credit, and most requests ask for many."""
+        return self._free > 0 and (not self._credit or self._free >= self.slots // 2)
+
     async def _pull(self) -> None:
         """Keep as much credit with the broker as there are free slots; ask again from half of that."""
-        free = self.slots - len(self._busy) - self._credit
-        if free <= 0 or self._stopping or (self._credit > 0 and free < self.slots // 2):
+        free = self._free
+        if self._stopping or not self._wanting():
             return
         request = msgspec.json.encode(
             {"batch": free, "expires": int(EXPIRES_S * _NS), "idle_heartbeat": int(HEARTBEAT_S * _NS)}
@@ -286,6 +295,8 @@ class Consumer:
             await delivery.nak(0)  # for another replica
             return
         self._busy.add(seq)
+        if not self._credit and self._free >= max(1, self.slots // 8):
+            self._wake.set()  # the last credit is used up; a few free slots of many can wait for the next settling
         self.delivered += 1
         try:
             await self._deliver(delivery)
@@ -310,5 +321,5 @@ class Consumer:
 
     def _settled(self, delivery: Delivery) -> None:
         self._busy.discard(delivery.seq)
-        if self._credit < self.slots // 2 or not self._credit:
+        if self._wanting():
             self._wake.set()

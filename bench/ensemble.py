@@ -110,7 +110,7 @@ async def _measure(quick: bool) -> tuple[list[Row], list[str]]:
         async with Client(settings=settings) as client, Runs(client) as runs:
             for scenario, repeats in ((SCENARIOS[0], 2),) if quick else zip(SCENARIOS, (11, 7), strict=True):
                 rows += await _compare(client, runs, scenario, repeats)
-    get_reusable_executor().shutdown(wait=True)
+    get_reusable_executor(reuse=True).shutdown(wait=True)
     return rows, []
 
 

@@ -6,7 +6,6 @@ The floor beside it: a broker and six Python processes that only import what eve
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import subprocess
@@ -19,7 +18,6 @@ from kit.measure import Bench, Row, pair
 from kit.servers import nats_server, scratch
 
 _IMPORTS = "import asyncio, msgspec, nats, structlog, uvloop"
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def _ours() -> float:
@@ -50,8 +48,6 @@ def _floor() -> float:
 
 
 def run(quick: bool) -> tuple[list[Row], list[str]]:
-    if sys.platform == "linux":  # so that the supervisor, which outlives `swarm up`, is ours to wait for
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     ours, floor = [], []
     _floor()  # files are in the page cache for both
     for _ in range(2 if quick else 7):

@@ -24,7 +24,7 @@ from swarm_common import Client
 from swarm_common.errors import SwarmError
 from swarm_common.events import Event
 from swarm_common.events.benchmark import Completed, Requested, TaskScheduled
-from swarm_model_agent.datasets import Split, load
+from swarm_model_agent.datasets import HeldOut, Training, load_held_out, load_training
 from swarm_model_agent.models import build
 from swarm_model_agent.params import TrainParams, read
 
@@ -36,21 +36,21 @@ def _request(scenario: str) -> Requested:
     return Requested(suite="ensemble", scenario=scenario, params={"combination": "soft", "folds": 0})
 
 
-def _same_models(events: list[Event]) -> tuple[VotingClassifier, Split]:
+def _same_models(events: list[Event]) -> tuple[VotingClassifier, Training, HeldOut]:
     """Return what a run trained as one VotingClassifier, in the order in which it was scheduled, and its data."""
-    estimators, data = [], None
+    estimators, data, held_out = [], None, None
     for event in events:
         task = event.data
         if isinstance(task, TaskScheduled) and task.kind == "train":
             params = read(task.params, TrainParams)
-            data = data or load(params)
+            data, held_out = load_training(params), load_held_out(params)
             model = build(
                 params.model_type, data.problem, params.hyperparameters, seed=task.seed, scale=params.scale
             )
             estimators.append((params.model, model))
-    if data is None:
+    if data is None or held_out is None:
         raise SwarmError("the run trained nothing")
-    return VotingClassifier(estimators, voting="soft", n_jobs=JOBS), data
+    return VotingClassifier(estimators, voting="soft", n_jobs=JOBS), data, held_out
 
 
 def _accuracy(events: list[Event]) -> float:
@@ -65,7 +65,7 @@ def _accuracy(events: list[Event]) -> float:
 async def _compare(client: Client, runs: Runs, scenario: str, repeats: int) -> list[Row]:
     run, _ = await runs.run(_request(scenario))
     events = await client.events(run)
-    voting, data = _same_models(events)
+    voting, data, held_out = _same_models(events)
     accuracy = _accuracy(events)
 
     async def ours(_: int) -> float:
@@ -75,7 +75,7 @@ async def _compare(client: Client, runs: Runs, scenario: str, repeats: int) -> l
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of convergence: ours records it in its events
             began = time.perf_counter()
-            found = accuracy_score(data.y_test, voting.fit(data.x_train, data.y_train).predict(data.x_test))
+            found = accuracy_score(held_out.y, voting.fit(data.x, data.y).predict(held_out.x))
             seconds = time.perf_counter() - began
         if abs(found - accuracy) > 1e-12:
             raise SwarmError(

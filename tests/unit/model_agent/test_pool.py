@@ -22,7 +22,8 @@ from swarm_model_agent import service as agent
 from swarm_model_agent.params import DataParams, TrainParams
 from swarm_model_agent.pool import WarmPool
 from swarm_model_agent.training import train
-from swarm_model_agent.wire import Broke, Prepare, Train, decode_answer, encode, events_of
+from swarm_model_agent.wire import Broke, decode_answer, events_of
+from swarm_model_agent.wire import job as frame_of
 
 QUICK = {
     "dataset": "wine",
@@ -37,7 +38,8 @@ LONG = TrainParams(
 
 
 def job(params: TrainParams | None = None) -> bytes:
-    return encode(Train("t", params or TrainParams(**QUICK, folds=2), 7, "here"))
+    params = params or TrainParams(**QUICK, folds=2)
+    return frame_of("train", "t", params, seed=7, instance="here", store="")
 
 
 async def until(condition: Any) -> None:
@@ -88,7 +90,7 @@ async def test_every_worker_is_started_ahead(pool: WarmPool) -> None:
 
 
 async def test_a_refusal_leaves_the_worker_warm(pool: WarmPool) -> None:
-    frame = encode(Prepare("t", DataParams(dataset="iris")))
+    frame = frame_of("prepare", "t", DataParams(dataset="iris"), seed=7, instance="here", store="")
     with pytest.raises(UsageError) as caught:
         events_of(decode_answer((await pool.run(frame)).frame))
     assert caught.value.field == "params.dataset"

@@ -20,10 +20,11 @@ from sklearn.preprocessing import StandardScaler
 
 from swarm_common.errors import UsageError
 from swarm_common.events.agent import ModelTrained, Predicted
-from swarm_model_agent.datasets import Split
+from swarm_model_agent.assembling import assemble
+from swarm_model_agent.datasets import About, HeldOut, Training, load_held_out
 from swarm_model_agent.models import MODEL_TYPES, build
-from swarm_model_agent.params import TrainParams
-from swarm_model_agent.training import out_of_fold, train
+from swarm_model_agent.params import DataParams, PartParams, Stream, TrainParams
+from swarm_model_agent.training import predict, splits, train, train_part
 
 SEED = 7
 CLASSIFIERS = sorted(name for name, entry in MODEL_TYPES.items() if entry.classifier)
@@ -183,11 +184,11 @@ def test_a_fit_that_does_not_converge_says_so() -> None:
 def test_a_class_that_a_fold_has_not_seen_gets_probability_zero() -> None:
     x = np.arange(20.0).reshape(10, 2)
     y = np.array([0, 0, 0, 1, 1, 1, 0, 1, 0, 2])
-    data = Split(("a", "b", "c"), x, x, y, y)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn warns of the class with a single row
+    data = Training(About(classes=("a", "b", "c"), columns=(), categorical=(), notes=()), x, y)
+    found = np.full((10, 3), -1.0)
+    for seen, unseen in splits(data, 2, 0):
         model = build("random_forest", "classification", {"n_estimators": 3}, seed=SEED)
-        found = out_of_fold(model, data, 2, 0).predictions
+        found[unseen] = predict(model.fit(x[seen], y[seen]), x[unseen], data.classes)
     assert found.shape == (10, 3)
     assert found[9, 2] == 0
     assert np.allclose(found.sum(axis=1), 1)
@@ -236,3 +237,81 @@ def test_the_events_survive_the_wire() -> None:
     trained, predicted = train("t", params("random_forest", folds=2), seed=SEED)
     assert msgspec.json.decode(msgspec.json.encode(trained), type=ModelTrained) == trained
     assert msgspec.json.decode(msgspec.json.encode(predicted), type=Predicted) == predicted
+
+
+@pytest.mark.parametrize("dataset", ["wine", "diabetes"])
+def test_folds_apart_and_trees_apart_make_what_the_whole_makes(dataset: str) -> None:
+    given = msgspec.structs.asdict(params("random_forest", dataset=dataset, folds=3))
+    parts = [
+        *(train_part("p", PartParams(**given, fold=fold), seed=SEED) for fold in (2, 0, 1)),
+        *(train_part("p", PartParams(**given, trees=trees), seed=SEED) for trees in ((2, 5), (0, 2))),
+    ]
+    trained, predicted = assemble("t", "random_forest", parts)
+    whole, expected = train("t", params("random_forest", dataset=dataset, folds=3), seed=SEED)
+    assert predicted.out_of_fold == expected.out_of_fold
+    assert np.allclose(predicted.held_out.numpy(), expected.held_out.numpy(), rtol=1e-14, atol=0)
+    assert (trained.fold_scores, trained.hyperparameters) == (whole.fold_scores, whole.hyperparameters)
+    assert trained.parts == 5
+    assert trained.cpu_s == sum(part.cpu_s for part in parts)
+
+
+@pytest.mark.parametrize("missing", [0, 3], ids=["a fold", "the first trees"])
+def test_parts_that_do_not_make_a_whole_are_refused(missing: int) -> None:
+    given = msgspec.structs.asdict(params("random_forest", folds=2))
+    parts = [
+        *(train_part("p", PartParams(**given, fold=fold), seed=SEED) for fold in (0, 1)),
+        *(train_part("p", PartParams(**given, trees=trees), seed=SEED) for trees in ((3, 5), (0, 3))),
+    ]
+    del parts[missing]
+    with pytest.raises(UsageError, match="do not make up one training"):
+        assemble("t", "random_forest", parts)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "more", "field"),
+    [
+        ("svm", {"trees": (0, 1)}, "params.trees"),
+        ("random_forest", {"trees": (3, 9)}, "params.trees"),
+        ("random_forest", {"folds": 2, "fold": 2}, "params.fold"),
+    ],
+)
+def test_parts_that_cannot_be_are_refused(model_type: str, more: dict[str, Any], field: str) -> None:
+    given = PartParams(**(msgspec.structs.asdict(params(model_type)) | more))
+    with pytest.raises(UsageError) as caught:
+        train_part("p", given, seed=SEED)
+    assert caught.value.field == field
+
+
+DRIFT = {
+    "dataset": "synthetic_drift",
+    "make": {"n_samples": 400, "n_features": 3, "concepts": 3, "turn": 0.8},
+    "order": "time",
+    "test_share": 0.75,
+}
+
+
+def right(predicted: Predicted, rows: slice) -> float:
+    truth = load_held_out(DataParams(**DRIFT)).y[rows]
+    return float((predicted.held_out.numpy()[rows].argmax(axis=1) == truth).mean())
+
+
+def test_a_member_that_forgets_follows_a_rule_that_turns() -> None:
+    follow = {"block": 20, "refit": 1}
+    given = params("logistic_regression", **DRIFT)
+    fixed, forgetting = (
+        train("t", msgspec.structs.replace(given, stream=stream), seed=SEED)[1]
+        for stream in (None, Stream(**follow, window=60))
+    )
+    late = slice(220, 300)
+    assert right(forgetting, late) > right(fixed, late) + 0.2
+
+
+def test_no_block_of_a_stream_is_predicted_with_its_own_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = params("logistic_regression", **DRIFT, stream=Stream(block=50, refit=2))
+    before = train("t", given, seed=SEED)[1].held_out.numpy()
+    real = load_held_out(given)
+    altered = HeldOut(real.x, np.concatenate([real.y[:100], 1 - real.y[100:]]))
+    monkeypatch.setattr("swarm_model_agent.training.load_held_out", lambda _: altered)
+    after = train("t", given, seed=SEED)[1].held_out.numpy()
+    assert np.array_equal(before[:200], after[:200])
+    assert not np.array_equal(before[200:], after[200:])

@@ -1,12 +1,38 @@
-"""From a job's bytes to the answer's bytes, in the worker process."""
+"""From a job's bytes to the answer's bytes, in the worker process. A new kind of job is a line in :data:`JOBS`."""
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
 
 from swarm_common.errors import SwarmError, UsageError
+from swarm_common.events import Data
 from swarm_model_agent import datasets, training
-from swarm_model_agent.wire import Answer, Broke, Job, Prepare, Refused, Train, decode_job, done, encode
+from swarm_model_agent.params import JOB_PARAMS, DataParams, PartParams, TrainParams
+from swarm_model_agent.wire import Answer, Broke, Job, Refused, decode_job, done, encode
+
+
+def _prepare(job: Job, params: DataParams) -> Sequence[Data]:
+    return (datasets.prepare(job.task, params),)
+
+
+def _train(job: Job, params: TrainParams) -> Sequence[Data]:
+    return training.train(job.task, params, seed=job.seed, instance=job.instance)
+
+
+def _train_part(job: Job, params: PartParams) -> Sequence[Data]:
+    return (training.train_part(job.task, params, seed=job.seed, instance=job.instance),)
+
+
+#: By kind of task; what each gets is in :data:`swarm_model_agent.params.JOB_PARAMS`.
+JOBS: dict[str, Callable[[Job, Any], Sequence[Data]]] = {
+    "prepare": _prepare,
+    "train": _train,
+    "train_part": _train_part,
+}
 
 
 def answer(frame: bytes) -> bytes:
@@ -20,9 +46,7 @@ def answer(frame: bytes) -> bytes:
 
 
 def _do(job: Job) -> Answer:
-    match job:
-        case Prepare(task, params):
-            return done(datasets.prepare(task, params))
-        case Train(task, params, seed, instance):
-            return done(*training.train(task, params, seed=seed, instance=instance))
-    raise SwarmError(f"no job: {job!r}")  # pragma: no cover - the decoder admits nothing else
+    if job.kind not in JOBS:
+        raise SwarmError(f"no worker does {job.kind!r}; there are {', '.join(JOBS)}")
+    datasets.keep_in(job.store)
+    return done(*JOBS[job.kind](job, msgspec.msgpack.decode(job.params, type=JOB_PARAMS[job.kind])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -15,27 +15,69 @@ Count = Annotated[int, Meta(ge=1)]
 Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 
 
-class DataParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DataParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which data, and how they are split."""
 
     dataset: str
     test_share: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     split_seed: Seed = 42
+    order: Literal["shuffled", "time"] = "shuffled"
+    """``time`` keeps the rows as they come: the first are trained on, the last are held out."""
     make: dict[str, Any] = {}
-    """For made data: see :class:`MakeClassification` and :class:`MakeRegression`."""
+    """For made data: see :class:`MakeClassification`, :class:`MakeRegression` and :class:`MakeDrift`."""
+    file: str = ""
+    """For data set ``file``: name and content, ``data.csv@sha256:<hex>``."""
+    target: str = ""
+    """For data set ``file``: the column to be predicted."""
+    problem: Literal["", "classification", "regression"] = ""
+    """For data set ``file``: what to predict; empty leaves it to the kind of column."""
 
 
-class TrainParams(DataParams, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How a member follows a stream of held-out rows: predict a block, learn its truth, go on."""
+
+    block: Count = 100
+    """Rows a block; predictions of a block use the truth of earlier blocks alone."""
+    refit: Count = 1
+    """Blocks from one fit to the next."""
+    window: Annotated[int, Meta(ge=0)] = 0
+    """Most rows a fit sees, the latest; 0 means all there have been."""
+
+
+class TrainParams(DataParams, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which model, and what to train it with."""
 
     model: str
     """Its name in the run."""
-    model_type: str
+    model_type: str = ""
     hyperparameters: dict[str, Any] = {}
+    spec: dict[str, Any] = {}
+    """A whole pipeline (:class:`swarm_common.pipelines.Spec`) in place of type and hyperparameters."""
     folds: Annotated[int, Meta(ge=0)] = 0
     """For out-of-fold predictions; 0 means none."""
     scale: bool = True
     """Whether features are standardised for the types of model that want it."""
+    device: Literal["cpu", "cuda", "gpu"] = "cpu"
+    """Where it is trained, for the types of model that can choose."""
+    stream: Stream | None = None
+    """Follow the held-out rows as a stream in place of one fit."""
+
+
+class PartParams(TrainParams, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of training a model: a fold, or the fit on all rows, or some trees of that."""
+
+    fold: Annotated[int, Meta(ge=0)] | None = None
+    """Which of the folds; ``None`` for the fit on all rows."""
+    trees: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=1)]] | None = None
+    """From the first of these trees up to the second, of a forest's fit on all rows; ``None`` for all of them."""
+
+
+class AssembleParams(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Parts of training to put together."""
+
+    model: str
 
 
 class MakeClassification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +105,28 @@ class MakeRegression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     random_state: Seed
     """The split's seed where it is not given."""
 
+
+class MakeDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A stream whose rule changes: see :func:`swarm_model_agent.datasets.make_drift`."""
+
+    n_samples: Count = 4000
+    n_features: Annotated[int, Meta(ge=2)] = 10
+    concepts: Count = 4
+    """How many rules follow each other, in equal shares of the rows after the first one's double share."""
+    turn: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """How far a rule turns from the one before: 0 not at all, 1 into its opposite."""
+    flip_y: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    """Share of rows whose class is the wrong one."""
+    random_state: Seed
+    """The split's seed where it is not given."""
+
+
+#: What each kind of task that a worker does can ask for.
+JOB_PARAMS: dict[str, type[msgspec.Struct]] = {
+    "prepare": DataParams,
+    "train": TrainParams,
+    "train_part": PartParams,
+}
 
 P = TypeVar("P", bound=msgspec.Struct)
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)

@@ -8,7 +8,7 @@ import warnings
 from threadpoolctl import threadpool_limits
 
 from swarm_model_agent import jobs
-from swarm_model_agent.datasets import load
+from swarm_model_agent.datasets import load_training
 from swarm_model_agent.lifeline import die_with_parent
 from swarm_model_agent.models import MODEL_TYPES, build
 from swarm_model_agent.params import DataParams
@@ -19,7 +19,7 @@ __all__ = ["jobs"]
 def _fit_each() -> None:
     """Fit each type of model once, so that what scikit-learn loads at a first fit is loaded for all workers."""
     for dataset, problem in (("wine", "classification"), ("diabetes", "regression")):
-        data = load(DataParams(dataset=dataset))
+        data = load_training(DataParams(dataset=dataset))
         for name, entry in MODEL_TYPES.items():
             if (entry.classifier if problem == "classification" else entry.regressor) is not None:
                 model = build(name, problem, {}, seed=0)
@@ -28,7 +28,7 @@ def _fit_each() -> None:
                 inner.set_params(
                     **{key: few[key] for key in few.keys() & inner.get_params(deep=False).keys()}
                 )
-                model.fit(data.x_train, data.y_train).predict(data.x_test)
+                model.fit(data.x, data.y).predict(data.x[:8])
 
 
 die_with_parent()

@@ -1,31 +1,43 @@
-"""Model-agent: does the work. Wiring only; the work itself is in :mod:`~swarm_model_agent.training`."""
+"""Model-agent: does the work. Wiring only; :mod:`~swarm_model_agent.jobs` names who does the work itself."""
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
 from swarm_common.errors import TaskFailed
 from swarm_common.events import Data
-from swarm_common.events.agent import ModelTrained, TaskDone
+from swarm_common.events.agent import PartTrained, TaskDone
 from swarm_common.runtime.host import Context, usable_cores
 from swarm_common.runtime.service import Service, Work
-from swarm_model_agent.params import DataParams, TrainParams, read
+from swarm_model_agent.params import JOB_PARAMS, AssembleParams, read
 from swarm_model_agent.pool import WarmPool
-from swarm_model_agent.wire import Prepare, Train, decode_answer, encode, events_of
+from swarm_model_agent.wire import decode_answer, events_of, job
 
 service = Service("model_agent", "agent", description="Does the work: trains and predicts with models.")
 pool = WarmPool()
 _instance = "offline"
+_store = ""
+_scratch: tempfile.TemporaryDirectory[str] | None = None
+
+#: Kinds of task whose events depend on their parameters alone, so that doing them again is cheap and tells something.
+_PURE = ("prepare",)
 
 
 @service.on_start
 async def warm_up(context: Context) -> None:
     """Start the workers beside, so that the service is ready at once; the first tasks wait for them."""
-    global _instance  # noqa: PLW0603 - known only when the service has started
+    global _instance, _store, _scratch  # noqa: PLW0603 - known only when the service has started
     _instance = context.instance
+    if context.settings.data_dir:
+        _store = str(Path(context.settings.data_dir) / "datasets")
+    else:
+        _scratch = tempfile.TemporaryDirectory(prefix="swarm-datasets-")
+        _store = _scratch.name
     pool.resize(context.settings.cpu_workers or usable_cores())
     context.spawn(pool.warm(), "warm-up")
 
@@ -34,6 +46,8 @@ async def warm_up(context: Context) -> None:
 async def stop_workers(_context: Context) -> None:
     """End the workers."""
     await pool.close()
+    if _scratch is not None:
+        _scratch.cleanup()
 
 
 @service.task("noop", lane="io", pure=True)
@@ -50,20 +64,32 @@ async def noop(work: Work) -> TaskDone:
     return TaskDone(task=task.task, index=index, elapsed_us=(time.perf_counter_ns() - began) / 1e3)
 
 
-@service.task("prepare", lane="cpu", pure=True)
-async def prepare(work: Work) -> Sequence[Data]:
-    """Load or make data and split them."""
-    task = work.task
-    reply = await pool.run(encode(Prepare(task.task, read(task.params, DataParams))))
-    return events_of(decode_answer(reply.frame))
+@service.task("assemble", lane="io", pure=True)
+async def assemble(work: Work) -> Sequence[Data]:
+    """Put the parts of a training together."""
+    from swarm_model_agent import assembling  # noqa: PLC0415 - loads numpy
+
+    params = read(work.task.params, AssembleParams)
+    parts = [data for _, data in await work.inputs_of(PartTrained)]
+    return assembling.assemble(work.task.task, params.model, parts)
 
 
-@service.task("train", lane="cpu", pure=False)
-async def train(work: Work) -> Sequence[Data]:
-    """Fit a model and predict. Not pure: doing it again is work, and what it cost is in its events."""
-    task = work.task
-    reply = await pool.run(encode(Train(task.task, read(task.params, TrainParams), task.seed, _instance)))
-    return [
-        msgspec.structs.replace(data, waited_s=reply.waited_s) if isinstance(data, ModelTrained) else data
-        for data in events_of(decode_answer(reply.frame))
-    ]
+def _in_a_worker(kind: str) -> Callable[[Work], Awaitable[Sequence[Data]]]:
+    """Return the handler of a kind of task that a worker process does: check, hand over, take the answer."""
+
+    async def handle(work: Work) -> Sequence[Data]:
+        task = work.task
+        params = read(task.params, JOB_PARAMS[kind])
+        frame = job(kind, task.task, params, seed=task.seed, instance=_instance, store=_store)
+        reply = await pool.run(frame)
+        return [
+            msgspec.structs.replace(data, waited_s=reply.waited_s) if hasattr(data, "waited_s") else data
+            for data in events_of(decode_answer(reply.frame))
+        ]
+
+    return handle
+
+
+for _kind in JOB_PARAMS:
+    # Training is not pure: doing it again is work, and what it cost is in its events.
+    service.task(_kind, lane="cpu", pure=_kind in _PURE)(_in_a_worker(_kind))

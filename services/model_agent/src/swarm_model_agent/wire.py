@@ -6,25 +6,22 @@ import msgspec
 
 from swarm_common.errors import SwarmError, TaskFailed, UsageError
 from swarm_common.events import Data, lookup
-from swarm_model_agent.params import DataParams, TrainParams
 
 
-class Prepare(msgspec.Struct, frozen=True, tag=True):
-    """Load or make data and split them."""
+class Job(msgspec.Struct, frozen=True, tag=True):
+    """A task for a worker."""
 
+    kind: str
+    """Which function does it; see :mod:`~swarm_model_agent.jobs`."""
     task: str
-    params: DataParams
-
-
-class Train(msgspec.Struct, frozen=True, tag=True):
-    """Fit a model and predict."""
-
-    task: str
-    params: TrainParams
+    params: msgspec.Raw
+    """MessagePack of the kind's parameters, checked by the service."""
     seed: int
     """The run's; the estimator's ``random_state``."""
     instance: str
     """Of the service, for the record of who did it."""
+    store: str = ""
+    """Directory with data sets beside the workers."""
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -51,12 +48,16 @@ class Broke(msgspec.Struct, frozen=True, tag=True):
     """The traceback, for the service's log."""
 
 
-Job = Prepare | Train
 Answer = Done | Refused | Broke
 
 _encoder = msgspec.msgpack.Encoder()
 _job_decoder = msgspec.msgpack.Decoder(Job)
 _answer_decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+
+
+def job(kind: str, task: str, params: msgspec.Struct, *, seed: int, instance: str, store: str) -> bytes:
+    """Return the bytes of a job."""
+    return encode(Job(kind, task, msgspec.Raw(_encoder.encode(params)), seed, instance, store))
 
 
 def encode(message: Job | Answer) -> bytes:

@@ -36,6 +36,10 @@ class DataPrepared(Data, frozen=True, kw_only=True):
     sha256: str
     """Of features and truth, in the order of the split."""
     split_seed: int
+    categorical: tuple[int, ...] = ()
+    """Features whose numbers stand for words."""
+    notes: tuple[str, ...] = ()
+    """What was done to the data on the way in: a constant column left out, say."""
     elapsed_s: float
 
 
@@ -76,6 +80,50 @@ class ModelTrained(Data, frozen=True, kw_only=True):
     """From taking the task to a free worker process."""
     warnings: tuple[str, ...] = ()
     """What the library warned of, each once: that a fit did not converge, say."""
+    device: str = "cpu"
+    """Where it was trained."""
+    parts: int = 1
+    """How many tasks shared the work; times are then sums over them, and ``worker`` names all."""
+
+
+@event(
+    "agent.part_trained",
+    concludes=True,
+    volatile=("fit_s", "elapsed_s", "cpu_s", "max_rss_bytes", "worker", "started", "waited_s"),
+)
+class PartTrained(Data, frozen=True, kw_only=True):
+    """A part of a training was done: one fold, the fit on all rows, or some trees of that."""
+
+    task: str
+    model: str
+    model_type: str
+    hyperparameters: dict[str, Any]
+    """Of the whole model."""
+    device: str = "cpu"
+    n_train: int
+    """Training rows of the whole, the fold's unseen ones included."""
+    n_features: int
+    folds: int
+    fold: int | None = None
+    """Which fold; ``None`` for the fit on all rows."""
+    trees: tuple[int, int] | None = None
+    """From the first of these trees up to the second; ``None`` for the whole model."""
+    rows: Array | None = None
+    """The fold's unseen training rows, by number; ``None`` where held-out rows were predicted."""
+    predictions: Array
+    """For those rows, as in ``agent.predicted``; of some trees their mean."""
+    score: float | None = None
+    """On the fold's unseen rows."""
+    score_name: str
+    fit_s: float
+    elapsed_s: float
+    """Fitting and predicting."""
+    cpu_s: float
+    max_rss_bytes: int
+    worker: str
+    started: str
+    waited_s: float
+    warnings: tuple[str, ...] = ()
 
 
 @event("agent.predicted", concludes=True)

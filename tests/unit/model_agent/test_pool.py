@@ -42,6 +42,13 @@ def job(params: TrainParams | None = None) -> bytes:
     return frame_of("train", "t", params, seed=7, instance="here", store="")
 
 
+def ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 async def until(condition: Any) -> None:
     async with asyncio.timeout(30):
         while not condition():
@@ -144,7 +151,7 @@ async def test_a_job_nobody_waits_for_does_not_keep_its_worker(pool: WarmPool) -
     with pytest.raises(asyncio.CancelledError):
         await at_work
     [gone] = before - set(pool.pids())
-    await until(lambda: not psutil.pid_exists(gone) or psutil.Process(gone).status() == psutil.STATUS_ZOMBIE)
+    await until(lambda: ended(gone))
     await pool.run(job())
 
 
@@ -221,8 +228,10 @@ async def test_an_empty_task_fails_as_often_as_it_should(log: Any, handlers: Any
 
 
 async def test_tasks_become_events(log: Any, handlers: Any) -> None:
-    [prepared] = await handlers.prepare(log.task("prepare", task="p", params={"dataset": "wine"}))
-    trained, predicted = await handlers.train(
+    [prepared] = await handlers.service.tasks["prepare"].handle(
+        log.task("prepare", task="p", params={"dataset": "wine"})
+    )
+    trained, predicted = await handlers.service.tasks["train"].handle(
         log.task("train", task="m", params={**QUICK, "folds": 2}, seed=7)
     )
     assert isinstance(prepared, DataPrepared)
@@ -237,6 +246,8 @@ async def test_tasks_become_events(log: Any, handlers: Any) -> None:
 
 async def test_bad_parameters_are_refused_before_a_worker_hears_of_them(log: Any, handlers: Any) -> None:
     with pytest.raises(UsageError) as caught:
-        await handlers.train(log.task("train", params={"dataset": "wine", "model": "m"}))
-    assert caught.value.field == "params.model_type"
+        await handlers.service.tasks["train"].handle(
+            log.task("train", params={"dataset": "wine", "model_type": "svm"})
+        )
+    assert caught.value.field == "params.model"
     assert handlers.pool.pids() == []

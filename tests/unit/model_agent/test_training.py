@@ -284,7 +284,7 @@ def test_parts_that_cannot_be_are_refused(model_type: str, more: dict[str, Any],
 
 DRIFT = {
     "dataset": "synthetic_drift",
-    "make": {"n_samples": 400, "n_features": 3, "concepts": 3, "turn": 0.8},
+    "make": {"n_samples": 1200, "n_features": 3, "concepts": 3, "turn": 0.5},
     "order": "time",
     "test_share": 0.75,
 }
@@ -296,13 +296,13 @@ def right(predicted: Predicted, rows: slice) -> float:
 
 
 def test_a_member_that_forgets_follows_a_rule_that_turns() -> None:
-    follow = {"block": 20, "refit": 1}
+    follow = {"block": 50, "refit": 1}
     given = params("logistic_regression", **DRIFT)
     fixed, forgetting = (
         train("t", msgspec.structs.replace(given, stream=stream), seed=SEED)[1]
-        for stream in (None, Stream(**follow, window=60))
+        for stream in (None, Stream(**follow, window=100))
     )
-    late = slice(220, 300)
+    late = slice(720, 900)
     assert right(forgetting, late) > right(fixed, late) + 0.2
 
 

@@ -62,6 +62,11 @@ class TrainParams(DataParams, frozen=True, kw_only=True, forbid_unknown_fields=T
     stream: Stream | None = None
     """Follow the held-out rows as a stream in place of one fit."""
 
+    def __post_init__(self) -> None:
+        if bool(self.model_type) == bool(self.spec):
+            msg = "give either model_type or spec"
+            raise ValueError(msg)
+
 
 class PartParams(TrainParams, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A part of training a model: a fold, or the fit on all rows, or some trees of that."""

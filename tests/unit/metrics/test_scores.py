@@ -13,6 +13,7 @@ from sklearn import metrics as oracle
 
 from swarm_common.errors import UsageError
 from swarm_common.events import Metric
+from swarm_metrics.calibration import calibration, expected_calibration_error, settled
 from swarm_metrics.scores import class_scores, confusion, confusion_of, r2, score
 
 labels = st.integers(1, 12).flatmap(
@@ -60,6 +61,79 @@ def test_the_confusion_matrix_is_scikit_learns(pairs: list[tuple[int, int]]) -> 
     assert np.array_equal(confusion_of(truth, sure(predicted, 12)), expected)
 
 
+@given(labels, st.integers(0, 2**32))
+def test_log_loss_is_scikit_learns(pairs: list[tuple[int, int]], seed: int) -> None:
+    truth, _ = (np.array(side) for side in zip(*pairs, strict=True))
+    probabilities = np.random.default_rng(seed).dirichlet(np.full(12, 0.3), len(truth)) * 0.99 + 0.01 / 12
+    found = one(truth, probabilities)["log_loss"]
+    assert found.value == settled(oracle.log_loss(truth, probabilities, labels=range(12)))
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 <= found.low <= found.high
+
+
+def test_log_loss_is_clipped_as_scikit_learn_does() -> None:
+    probabilities = np.array([[1.0, 0.0], [1e-30, 1.0]])
+    found = one([0, 0], probabilities)["log_loss"]
+    assert found.value == settled(oracle.log_loss([0, 0], probabilities, labels=[0, 1]))
+
+
+def test_an_infinite_log_loss_is_no_number() -> None:
+    shares = np.array([[0.6, 0.4, 0.0], [0.0, 1.0, 0.0], [0.2, 0.8, 0.0]])
+    infinite, finite = (
+        {metric.name: metric for metric in found}["log_loss"]
+        for found in score(np.array([0, 1, 2]), [shares, (shares + 1) / 4], [(), ()], seed=1, name="score")
+    )
+    assert (infinite.value, infinite.low, infinite.high) == (None, None, None)
+    assert infinite.reason == "1 of 3 rows got probability 0 for their true class: the loss is infinite"
+    assert (finite.value, finite.reason) == (settled(float(np.log([4 / 1.6, 4 / 2, 4]).mean())), "")
+
+
+def test_log_loss_intervals_are_those_of_resampled_rows() -> None:
+    rng = np.random.default_rng(3)
+    truth, probabilities = rng.integers(0, 3, 150), rng.dirichlet([1, 1, 1], 150)
+    found = one(truth, probabilities)["log_loss"]
+    own = -np.log(probabilities[np.arange(150), truth])
+    expected = np.percentile(own[rng.integers(0, 150, (3000, 150))].mean(axis=1), (2.5, 97.5))
+    assert (found.low, found.high) == pytest.approx(tuple(expected), rel=0.03)
+
+
+def test_calibration_by_hand() -> None:
+    # Edges lie at k/15: .6 closes the bin above .5333, .61 and .65 are in the next, 1 in the last.
+    sureness = np.array([0.6, 0.61, 0.65, 1.0, 1.0])
+    probabilities = np.stack([sureness, 1 - sureness], axis=1)
+    truth = np.array([0, 0, 1, 0, 0])
+    found = calibration(truth, probabilities)
+    assert [(round(one.low * 15), round(one.high * 15), one.rows) for one in found] == [
+        (8, 9, 1),
+        (9, 10, 2),
+        (14, 15, 2),
+    ]
+    assert [(one.confidence, one.accuracy) for one in found] == [(0.6, 1), (0.63, 0.5), (1, 1)]
+    assert expected_calibration_error(found) == (1 * 0.4 + 2 * 0.13 + 2 * 0) / 5
+    metric = one(truth, probabilities)["ece"]
+    assert (metric.value, metric.better, metric.low) == (0.132, "lower", None)
+    assert "15 equal-width bins" in metric.estimator
+
+
+def test_shares_of_votes_fall_into_the_bin_that_they_mean() -> None:
+    three_of_five = 0.2 + 0.2 + 0.2
+    assert three_of_five > 0.6
+    (found,) = calibration(np.array([0]), np.array([[three_of_five, 0.4]]))
+    assert (found.low, found.high) == (pytest.approx(8 / 15), 0.6)
+
+
+@given(labels, st.integers(0, 2**32))
+def test_every_row_is_in_one_bin(pairs: list[tuple[int, int]], seed: int) -> None:
+    truth, _ = (np.array(side) for side in zip(*pairs, strict=True))
+    probabilities = np.random.default_rng(seed).dirichlet(np.full(12, 0.3), len(truth))
+    found = calibration(truth, probabilities)
+    assert sum(one.rows for one in found) == len(truth)
+    assert all(one.low < one.confidence <= one.high + 1e-12 for one in found)
+    right = sum(one.rows * one.accuracy for one in found)
+    assert right == pytest.approx(int((probabilities.argmax(axis=1) == truth).sum()))
+
+
 @given(numbers)
 def test_value_scores_are_scikit_learns(pairs: list[tuple[float, float]]) -> None:
     truth, predicted = (np.array(side) for side in zip(*pairs, strict=True))
@@ -78,7 +152,9 @@ def test_r2_of_a_truth_that_does_not_vary() -> None:
 @given(labels)
 def test_intervals_hold_together(pairs: list[tuple[int, int]]) -> None:
     truth, predicted = (np.array(side) for side in zip(*pairs, strict=True))
-    for metric in one(truth, sure(predicted, 12)).values():
+    found = one(truth, sure(predicted, 12))
+    for name in ("accuracy", "precision", "recall", "f1"):
+        metric = found[name]
         assert metric.low is not None
         assert metric.high is not None
         assert 0 <= metric.low <= metric.high <= 1

@@ -1,7 +1,8 @@
 """Scores of predictions against the truth, with bootstrap intervals.
 
 Formulas are those of ``sklearn.metrics`` with ``average="macro"`` and ``zero_division=0``; the tests hold them equal to
-the last digit. A confusion matrix holds all that the scores of classes need, so a resample is one of those.
+the last digit, log loss to the twelfth. A confusion matrix holds all that the scores of classes need, so a resample is
+one of those.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from swarm_common.errors import UsageError
 from swarm_common.events import Better, Metric
 from swarm_common.resampling import RESAMPLES, Floats, counts, interval, stream_of
+from swarm_metrics.calibration import BINS, calibration, expected_calibration_error, settled
 
 Ints = NDArray[np.int64]
 _INTERVAL = f"95 % percentile bootstrap over rows, {RESAMPLES} resamples"
@@ -41,8 +43,9 @@ def score(
 ) -> list[tuple[Metric, ...]]:
     """Return the metrics of each prediction: class probabilities ``(rows, classes)`` or values ``(rows,)``.
 
-    ``sources`` are the ids of the events behind each. ``seed`` and ``name`` (of the task) give the stream of the
-    bootstrap. Raises :class:`UsageError` for shapes that do not fit.
+    Log loss and calibration error are there for classes only. ``sources`` are the ids of the events behind each.
+    ``seed`` and ``name`` (of the task) give the stream of the bootstrap. Raises :class:`UsageError` for shapes that do
+    not fit.
     """
     for prediction in predictions:
         if len(prediction) != len(truth):
@@ -52,7 +55,12 @@ def score(
     stream = stream_of(seed, name)
     if predictions and predictions[0].ndim == 1:
         return _score_values(truth, predictions, sources, stream)
-    return _score_classes(truth, predictions, sources, stream)
+    found = _score_classes(truth, predictions, sources, stream)
+    losses = _log_losses(truth, predictions, sources, stream_of(seed, f"{name}/log_loss"))
+    return [
+        (*metrics, lost, _calibration_error(truth, prediction, source))
+        for metrics, lost, prediction, source in zip(found, losses, predictions, sources, strict=True)
+    ]
 
 
 def confusion(truth: Ints, predicted: Ints, classes: int) -> Ints:
@@ -105,6 +113,58 @@ def r2(truth: Floats, prediction: Floats) -> float:
     return 1 - missed / spread if spread else float(missed == 0)
 
 
+def log_losses(truth: Ints, probabilities: Floats) -> Floats:
+    """Return each row's -ln of the probability of its true class, in nats; infinite where that is 0.
+
+    Other probabilities are moved away from 0 and 1 by what their type can tell, as ``sklearn.metrics.log_loss`` does.
+    """
+    own = probabilities[np.arange(len(truth)), truth]
+    tiny = np.finfo(own.dtype).eps
+    with np.errstate(divide="ignore"):
+        return np.asarray(-np.log(np.where(own > 0, np.clip(own, tiny, 1 - tiny), 0.0)), dtype=np.float64)
+
+
+def _log_losses(
+    truth: Ints, predictions: Sequence[Floats], sources: Sequence[tuple[str, ...]], stream: list[int]
+) -> list[Metric]:
+    rows = len(truth)
+    table = np.stack([log_losses(truth, prediction) for prediction in predictions], axis=1)
+    never = np.isinf(table).sum(axis=0).tolist()
+    # 0 times infinity is no number; the ends of an infinite column are not used.
+    finite = np.where(np.isinf(table), 0.0, table)
+    low, high = interval(np.concatenate([block @ finite for block in counts(rows, stream)]) / rows)
+    return [
+        Metric(
+            name="log_loss",
+            value=None if never[index] else settled(float(table[:, index].mean())),
+            unit="nats",
+            better="lower",
+            n=rows,
+            low=None if never[index] else settled(float(low[index])),
+            high=None if never[index] else settled(float(high[index])),
+            estimator=f"mean of -ln p(true class); {_INTERVAL}",
+            source=source,
+            reason=f"{never[index]} of {rows} rows got probability 0 for their true class: the loss is infinite"
+            if never[index]
+            else "",
+        )
+        for index, source in enumerate(sources)
+    ]
+
+
+def _calibration_error(truth: Ints, prediction: Floats, source: tuple[str, ...]) -> Metric:
+    return Metric(
+        name="ece",
+        value=expected_calibration_error(calibration(truth, prediction)),
+        unit="ratio",
+        better="lower",
+        n=len(truth),
+        estimator=f"mean |confidence - accuracy| over {BINS} equal-width bins (Guo et al. 2017);"
+        " no interval, for resamples of it are biased upward",
+        source=source,
+    )
+
+
 def _score_classes(
     truth: NDArray[Any], predictions: Sequence[Floats], sources: Sequence[tuple[str, ...]], stream: list[int]
 ) -> list[tuple[Metric, ...]]:
@@ -123,7 +183,7 @@ def _score_classes(
                 _metric(
                     name,
                     float(values[name]),
-                    resampled[name],
+                    _ends(resampled[name]),
                     rows=rows,
                     unit="ratio",
                     better="higher",
@@ -164,7 +224,8 @@ def _score_values(
                 _metric(
                     name,
                     formulas[name](truth, prediction),
-                    resampled[name],
+                    # These are sums over matrix products, whose order of additions is the processor's.
+                    (settled(ends[0]), settled(ends[1])),
                     rows=rows,
                     unit=unit,
                     better=better,
@@ -172,15 +233,21 @@ def _score_values(
                     source=source,
                 )
                 for name, (unit, better, how) in _VALUE_SCORES.items()
+                for ends in [_ends(resampled[name])]
             )
         )
     return found
 
 
+def _ends(resampled: Floats) -> tuple[float, float]:
+    low, high = interval(resampled)
+    return float(low), float(high)
+
+
 def _metric(
     name: str,
     value: float,
-    resampled: Floats,
+    ends: tuple[float, float],
     *,
     rows: int,
     unit: str,
@@ -188,15 +255,14 @@ def _metric(
     how: str,
     source: tuple[str, ...],
 ) -> Metric:
-    low, high = interval(resampled)
     return Metric(
         name=name,
         value=value,
         unit=unit,
         better=better,
         n=rows,
-        low=float(low),
-        high=float(high),
+        low=ends[0],
+        high=ends[1],
         estimator=f"{how}; {_INTERVAL}",
         source=source,
     )

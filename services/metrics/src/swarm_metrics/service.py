@@ -1,4 +1,8 @@
-"""Metrics: scores, and the view of all runs. Wiring only; formulas are in :mod:`~swarm_metrics.scores`."""
+"""Metrics: scores, comparisons, and the view of all runs.
+
+Wiring only; formulas are in :mod:`~swarm_metrics.scores`, :mod:`~swarm_metrics.calibration` and
+:mod:`~swarm_metrics.comparing`.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,13 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from swarm_common.errors import NotFound, UsageError
 from swarm_common.events import Array, Event
 from swarm_common.events.agent import DataPrepared, Predicted
 from swarm_common.events.consensus import Reached
-from swarm_common.events.metrics import Scored
+from swarm_common.events.metrics import Compared, Scored
 from swarm_common.log.streams import STREAM
 from swarm_common.runtime.host import Context
 from swarm_common.runtime.service import Service, Work
@@ -96,7 +102,8 @@ def _score(
     reached: tuple[Event, Reached],
     predicted: list[tuple[Event, Predicted]],
 ) -> Scored:
-    from swarm_metrics import scores  # noqa: PLC0415 - slow import
+    from swarm_common.resampling import stream_of  # noqa: PLC0415 - slow imports
+    from swarm_metrics import calibration, comparing, scores  # noqa: PLC0415
 
     began = time.perf_counter_ns()
     source, data = prepared
@@ -105,13 +112,48 @@ def _score(
     predictions = [prediction, *(member.held_out.numpy() for _, member in predicted)]
     sources = [(source.id, reached[0].id), *((source.id, event.id) for event, _ in predicted)]
     combined, *members = scores.score(truth, predictions, sources, seed=work.task.seed, name=work.task.task)
+    best, reason = comparing.best_single(reached[1].losses, [member.model for _, member in predicted])
+    baseline = next((member for _, member in predicted if member.model == best), None)
     return Scored(
         task=work.task.task,
         metrics=combined,
         members={member.model: found for (_, member), found in zip(predicted, members, strict=True)},
         confusion=scores.confusion_of(truth, prediction) if data.classes else (),
+        calibration=calibration.calibration(truth, prediction) if data.classes else (),
+        best_single=best,
+        best_single_reason=reason,
+        versus_best=None
+        if baseline is None
+        else comparing.compare_rows(
+            truth,
+            prediction,
+            baseline.held_out.numpy(),
+            name=best,
+            stream=stream_of(work.task.seed, f"{work.task.task}/versus_best"),
+        ),
         elapsed_s=(time.perf_counter_ns() - began) / 1e9,
     )
+
+
+@service.task("compare", lane="io", pure=True)
+async def compare(work: Work) -> Compared:
+    """Hold the scores of several splits against a baseline's on the same splits.
+
+    ``params.metric`` is compared; ``params.baseline`` is ``best_single`` (the model that each split's scoring names) or
+    a list of those of the task's needs that score the other side, paired in order with the rest. The correction for
+    overlapping splits needs ``params.train_rows`` and ``params.test_rows``, or each split's ``agent.data_prepared``.
+    """
+    scored = [data for _, data in await work.inputs_of(Scored)]
+    prepared = [data for _, data in await work.inputs_of(DataPrepared)]
+    return await asyncio.to_thread(_compare, work, scored, prepared)
+
+
+def _compare(work: Work, scored: list[Scored], prepared: list[DataPrepared]) -> Compared:
+    from swarm_metrics import splits  # noqa: PLC0415 - slow import
+
+    began = time.perf_counter_ns()
+    found = splits.compare(work.task.task, work.task.params, scored, prepared)
+    return msgspec.structs.replace(found, elapsed_s=(time.perf_counter_ns() - began) / 1e9)
 
 
 @service.query("runs")

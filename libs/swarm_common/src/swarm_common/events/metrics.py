@@ -2,11 +2,55 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from swarm_common.events.registry import Data, event
 from swarm_common.events.task import TaskFailedData
-from swarm_common.events.values import Metric
+from swarm_common.events.values import Better, Metric
+
+Verdict = Literal["better", "worse", "no difference shown"]
+
+
+class CalibrationBin(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows whose winning class has a probability in ``(low, high]``; calibrated are those whose two means agree."""
+
+    low: float
+    high: float
+    rows: int
+    """At least one: empty bins are left out."""
+    confidence: float
+    """Mean probability of the winning class."""
+    accuracy: float
+    """Share of the rows where that class is the true one."""
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """An ensemble beside a baseline on the same rows: how much better, and whether that is more than chance."""
+
+    metric: str
+    better: Better = "higher"
+    """Which direction of ``metric`` is the better one."""
+    baseline: str
+    """The model beside which the ensemble stands, or ``best single`` where each split has its own."""
+    difference: float
+    """The ensemble's value less the baseline's."""
+    low: float | None = None
+    """Lower end of the interval of ``difference`` that ``estimator`` names."""
+    high: float | None = None
+    p_value: float | None = None
+    """Two-sided: how often chance alone gives such a difference; ``None`` where nothing could be tested."""
+    method: str
+    """The test that ``p_value`` is from."""
+    estimator: str = ""
+    """How difference and interval were made."""
+    n: int
+    """How many rows (one split) or splits the test is over."""
+    verdict: Verdict
+    """``better`` or ``worse`` where ``p_value`` is below 0.05."""
+    reason: str = ""
+    """Why there is no ``p_value``, where there is none."""
 
 
 @event("metrics.scored", concludes=True, volatile=("elapsed_s",))
@@ -20,6 +64,14 @@ class Scored(Data, frozen=True, kw_only=True):
     """The same for each model alone."""
     confusion: tuple[tuple[int, ...], ...] = ()
     """Rows: truth; columns: prediction; in the order of the classes."""
+    calibration: tuple[CalibrationBin, ...] = ()
+    """Of the combined prediction, by rising confidence; empty for values."""
+    best_single: str = ""
+    """The member with the least out-of-fold loss: chosen without a look at the held-out rows."""
+    best_single_reason: str = ""
+    """Why there is none, where there is none."""
+    versus_best: Comparison | None = None
+    """The combined prediction beside that of ``best_single``."""
     elapsed_s: float
 
     def computed(self) -> Scored:
@@ -29,6 +81,38 @@ class Scored(Data, frozen=True, kw_only=True):
             metrics=_without_source(self.metrics),
             members={name: _without_source(metrics) for name, metrics in self.members.items()},
         )
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """One split: the ensemble's value beside the baseline's."""
+
+    ensemble: float
+    baseline: float
+    model: str
+    """Whose value ``baseline`` is: a model, or a task."""
+
+
+@event("metrics.compared", concludes=True, volatile=("elapsed_s",))
+class Compared(Data, frozen=True, kw_only=True):
+    """Scores of several splits were held against a baseline's on the same splits."""
+
+    task: str
+    metric: str
+    pairs: tuple[Pair, ...]
+    """In the order of the splits."""
+    ensemble: Metric
+    """Mean over the splits."""
+    baseline: Metric
+    members: dict[str, Metric] = {}
+    """The same for each model that was scored on every split."""
+    comparison: Comparison
+    elapsed_s: float
+
+    def computed(self) -> Compared:
+        """Return the comparison without the ids of the events it is from, which differ from run to run."""
+        ensemble, baseline = _without_source((self.ensemble, self.baseline))
+        members = dict(zip(self.members, _without_source(tuple(self.members.values())), strict=True))
+        return msgspec.structs.replace(self, ensemble=ensemble, baseline=baseline, members=members)
 
 
 def _without_source(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:

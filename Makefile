@@ -8,7 +8,9 @@ LIBS     := libs/swarm_common libs/swarm_cli
 SERVICES := $(addprefix services/,coordinator model_agent consensus memory_sync metrics optimizer)
 PARTS    := $(LIBS) $(SERVICES)
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
-EDITABLE := -e 'libs/swarm_common[grpc,numpy]' $(addprefix -e ,$(filter-out libs/swarm_common,$(PARTS)))
+EXTRAS   := xgboost,lightgbm
+EDITABLE  = -e 'libs/swarm_common[grpc,numpy]' -e 'services/model_agent[$(EXTRAS)]' \
+  $(addprefix -e ,$(filter-out libs/swarm_common services/model_agent,$(PARTS)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down test test-docker coverage lint format bench docs pins clean
@@ -62,13 +64,15 @@ docs: setup ## writes the generated parts of docs/ again
 	@$(BIN)/swarm schema --jsonschema > docs/reference/events.schema.json
 	@if test -f docs/generate.py; then $(BIN)/python docs/generate.py; fi
 
+pins: EXTRAS := boosting
 pins: ## installs the newest versions allowed into a throw-away venv and writes constraints.txt from them
 	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	  $(PYTHON) -m venv "$$scratch"; pip="$$scratch/bin/python -m pip --disable-pip-version-check --quiet"; \
 	  $$pip install hatchling editables; \
 	  $$pip install --no-build-isolation -r requirements-dev.txt $(EDITABLE); \
 	  sed -n '/^#/p' constraints.txt > "$$scratch/pins"; \
-	  $$pip freeze --exclude-editable --exclude pip --exclude setuptools | LC_ALL=C sort -f >> "$$scratch/pins"; \
+	  $$pip freeze --exclude-editable --exclude pip --exclude setuptools \
+    | awk '{ print } sub(/^xgboost-cpu==/, "xgboost==")' | LC_ALL=C sort -f >> "$$scratch/pins"; \
 	  cp "$$scratch/pins" constraints.txt
 
 clean: ## removes what the build and the tests left; not your runs

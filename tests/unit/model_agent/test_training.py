@@ -22,14 +22,19 @@ from swarm_common.errors import UsageError
 from swarm_common.events.agent import ModelTrained, Predicted
 from swarm_model_agent.assembling import assemble
 from swarm_model_agent.datasets import About, HeldOut, Training, load_held_out
-from swarm_model_agent.models import MODEL_TYPES, build
+from swarm_model_agent.models import build, known_types
 from swarm_model_agent.params import DataParams, PartParams, Stream, TrainParams
 from swarm_model_agent.training import predict, splits, train, train_part
 
 SEED = 7
-CLASSIFIERS = sorted(name for name, entry in MODEL_TYPES.items() if entry.classifier)
-REGRESSORS = sorted(name for name, entry in MODEL_TYPES.items() if entry.regressor)
+CLASSIFIERS = known_types("classification")
+REGRESSORS = known_types("regression")
 QUICK: dict[str, dict[str, Any]] = {
+    "ada_boost": {"n_estimators": 5},
+    "catboost": {"iterations": 5},
+    "extra_trees": {"n_estimators": 5},
+    "lightgbm": {"n_estimators": 5},
+    "xgboost": {"n_estimators": 5},
     "random_forest": {"n_estimators": 5},
     "gradient_boost": {"n_estimators": 3},
     "hist_gradient_boost": {"max_iter": 3},
@@ -209,7 +214,7 @@ def test_an_unknown_hyperparameter_is_refused_by_name() -> None:
 def test_an_unknown_type_is_refused_with_those_there_are() -> None:
     error = refusal(params("perceptron"))
     assert (error.field, error.given) == ("params.model_type", "perceptron")
-    assert error.allowed.split(", ") == CLASSIFIERS
+    assert tuple(error.allowed.split(", ")) == CLASSIFIERS
 
 
 def test_a_type_for_the_other_problem_is_refused() -> None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from swarm_common.events import Target
 from swarm_coordinator.plans import Finish, Param, Scenario, SoFar, Step, complete_params
-from swarm_coordinator.suites.ensemble import (
-    Ensemble,
-    ensemble_metrics,
-    ensemble_result,
-    ensemble_tasks,
-)
+from swarm_coordinator.suites.ensemble import Ensemble, best_known, one_way, recall_task
+from swarm_coordinator.suites.ensemble.results import ensemble_metrics, ensemble_result
+from swarm_coordinator.suites.ensemble.tasks import Plan, ensemble_tasks
 from swarm_coordinator.suites.noop import noop_metrics, noop_tasks
 
 _CASE = "breast_cancer"
@@ -48,17 +43,20 @@ class Quick:
         """Return the empty tasks, then the ensemble's, then what both measured."""
         if sofar.step == 0:
             return Step(tasks=noop_tasks(int(sofar.params["tasks"])))
+        plan, strategy = _ensemble(sofar)
         if sofar.step == 1:
-            return Step(
-                tasks=ensemble_tasks(self.name, sofar.scenario, _ensemble_params(), sofar.seed, case=_CASE)
-            )
+            return Step(tasks=(*ensemble_tasks(plan), recall_task(sofar, self.name)))
         empty = noop_metrics(sofar)
+        ensemble = {**ensemble_result(sofar, plan, strategy), "best_known": best_known(sofar)}
         return Finish(
-            result={"noop": {"tasks": empty[0].value}, "ensemble": ensemble_result(sofar)},
-            metrics=(*ensemble_metrics(sofar), *(metric for metric in empty if metric.name != "throughput")),
+            result={"noop": {"tasks": empty[0].value}, "ensemble": ensemble},
+            metrics=(
+                *ensemble_metrics(sofar, plan, strategy),
+                *(metric for metric in empty if metric.name != "throughput"),
+            ),
         )
 
 
-def _ensemble_params() -> dict[str, Any]:
+def _ensemble(sofar: SoFar) -> tuple[Plan, str]:
     scenario = next(scenario for scenario in Ensemble.scenarios if scenario.name == _CASE)
-    return complete_params(scenario, {})
+    return one_way(_CASE, complete_params(scenario, {}), sofar.seed)

@@ -16,16 +16,17 @@ from support.making import event
 from swarm_common import Client
 from swarm_common import client as client_module
 from swarm_common.client import broker_url
-from swarm_common.errors import BrokerUnavailable, NotFound, RunFailed, UsageError
+from swarm_common.errors import BrokerUnavailable, InvalidEvent, NotFound, RunFailed, UsageError
 from swarm_common.events import Data, Event, Metric, decode
 from swarm_common.events.benchmark import CancelRequested, Completed, Failed, Rejected, Requested, Started
 from swarm_common.events.memory import Remembered
 from swarm_common.events.optimizer import Suggested
 from swarm_common.events.subjects import REQUESTS
 from swarm_common.ids import run_id, trace_id
+from swarm_common.log.blobs import reference
 from swarm_common.log.publisher import MSG_ID
 from swarm_common.log.reader import Stored, read_stored
-from swarm_common.log.streams import ensure_streams
+from swarm_common.log.streams import BLOBS, ensure_streams
 from swarm_common.runs import RunView
 from swarm_common.settings import Settings
 
@@ -185,6 +186,59 @@ async def test_without_a_broker_it_says_so() -> None:
     with pytest.raises(BrokerUnavailable, match="swarm up"):
         async with Client("nats://127.0.0.1:1", timeout_s=1.0):
             raise AssertionError
+
+
+# -- files -------------------------------------------------------------------------------------------------
+
+
+async def stored_objects(client: Client) -> int:
+    """Return how many messages the object store holds: chunks and names."""
+    return (await client.broker.js.stream_info(f"OBJ_{BLOBS}")).state.messages
+
+
+async def test_a_path_among_the_parameters_is_stored_once_and_named_by_its_content(
+    client: Client, run: str, tmp_path: Path
+) -> None:
+    data = f"age,income\n{run},1\n".encode() * 20_000  # of more than one chunk
+    path, copy = tmp_path / "my people.csv", tmp_path / "copy.csv"
+    path.write_bytes(data)
+    copy.write_bytes(data)
+    before = await stored_objects(client)
+    await client.request(Requested(suite=run, params={"data": path, "folds": 5}))
+    once = await stored_objects(client)
+    assert once > before + 2
+    await client.request(Requested(suite=run, params={"data": copy}))
+    await client.upload(path)
+    assert await stored_objects(client) == once
+    ref = reference(data)
+    found = [one.data.params for one, _ in await requests(client, run) if isinstance(one.data, Requested)]
+    assert found == [{"data": f"my_people.csv@{ref}", "folds": 5}, {"data": f"copy.csv@{ref}"}]
+    assert await client.log.blobs.get(ref) == data
+
+
+async def test_what_cannot_be_sent_is_no_request(client: Client, run: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist") as refused:
+        await client.run(run, params={"data": tmp_path / "none.csv"})
+    assert refused.value.field == "params.data"
+    assert await requests(client, run) == []
+
+
+async def test_bytes_are_saved_beside_whoever_needs_them(client: Client, tmp_path: Path) -> None:
+    data = bytes(range(256)) * 2000
+    ref = await client.log.blobs.put(data)
+    await client.log.blobs.save(ref, tmp_path / "copy", most=len(data))
+    assert (tmp_path / "copy").read_bytes() == data
+    with pytest.raises(InvalidEvent, match="more than 1000 bytes"):
+        await client.log.blobs.save(ref, tmp_path / "copy", most=1000)
+    with pytest.raises(NotFound):
+        await client.log.blobs.save(reference(b"never stored"), tmp_path / "copy", most=1000)
+
+
+async def test_other_bytes_under_the_name_are_noticed(client: Client, run: str, tmp_path: Path) -> None:
+    store = await client.broker.js.object_store(BLOBS)
+    await store.put(reference(run.encode()), b"something else")
+    with pytest.raises(InvalidEvent, match="other bytes"):
+        await client.log.blobs.save(reference(run.encode()), tmp_path / "copy", most=1000)
 
 
 # -- which broker ------------------------------------------------------------------------------------------

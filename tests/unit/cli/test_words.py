@@ -12,7 +12,7 @@ from swarm_cli.archiving import parse_moment
 from swarm_cli.checks import parse_version
 from swarm_cli.commands.replay import is_file
 from swarm_cli.commands.report import parse_formats
-from swarm_cli.commands.run import parse_params
+from swarm_cli.commands.run import as_path, file_params, parse_params
 from swarm_cli.commands.stack import parse_replicas
 from swarm_cli.stack.broker import check_profile, configuration
 from swarm_cli.stack.control import check_replicas
@@ -46,6 +46,41 @@ def test_a_parameter_without_a_key_is_refused(text: str) -> None:
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.text()))
 def test_any_value_is_read_or_kept_as_text(params: dict[str, str]) -> None:
     assert list(parse_params([f"{key}={value}" for key, value in params.items()])) == list(params)
+
+
+SUITES = [
+    {"name": "noop", "scenarios": [{"name": "throughput"}]},
+    {
+        "name": "ensemble",
+        "scenarios": [
+            {"name": "digits", "params": [{"name": "data", "type": "str"}]},
+            {"name": "file", "params": [{"name": "data", "type": "file"}, {"name": "target", "type": "str"}]},
+        ],
+    },
+]
+
+
+@pytest.mark.parametrize(
+    ("suite", "scenario", "files"),
+    [
+        ("ensemble", "file", {"data"}),
+        ("ensemble", "digits", set()),
+        ("ensemble", "", set()),
+        ("noop", "", set()),
+        ("nope", "file", set()),
+        ("ensemble", "nope", set()),
+    ],
+)
+def test_a_scenario_says_which_parameters_are_files(suite: str, scenario: str, files: set[str]) -> None:
+    assert file_params(SUITES, suite, scenario) == files
+
+
+def test_a_text_is_a_path_unless_it_names_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert as_path("a.csv") == Path("a.csv")
+    assert as_path("~/a.csv") == tmp_path / "a.csv"
+    for other in ("", f"a.csv@sha256:{'0' * 64}", 3, None):
+        assert as_path(other) is other
 
 
 def test_replicas_name_a_service_and_a_number() -> None:

@@ -7,6 +7,7 @@ from swarm_common import Client
 async with Client() as swarm:
     run = await swarm.run("ensemble", "digits")
     print(run.metrics["accuracy"])
+    run = await swarm.run("ensemble", "file", {"data": Path("people.csv"), "target": "income"})
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any, Self
 import msgspec
 import nats.errors
 
+from swarm_common import datafiles
+from swarm_common.datafiles import DataFile
 from swarm_common.errors import BrokerUnavailable, NotFound, RunFailed, SwarmError, UsageError
 from swarm_common.events import Event, Metric
 from swarm_common.events.benchmark import CancelRequested, Requested
@@ -88,7 +91,11 @@ class Client:
         await self.broker.close()
 
     async def request(self, request: Requested, *, request_id: str = "") -> str:
-        """Publish a request and return the id of its run; the same request id twice is one run."""
+        """Publish a request and return the id of its run; the same request id twice is one run.
+
+        A :class:`~pathlib.Path` among the parameters is uploaded first; raises as :meth:`upload` does.
+        """
+        request = msgspec.structs.replace(request, params=await self._uploaded(request.params))
         request_id = request_id or new_id()
         event = msgspec.structs.replace(
             new_event(
@@ -121,7 +128,7 @@ class Client:
         timeout_s: float | None = None,
         on_event: Callable[[RunView, Event], None] | None = None,
     ) -> Run:
-        """Request a run and wait for its end.
+        """Request a run and wait for its end. A :class:`~pathlib.Path` among ``params`` is uploaded.
 
         Raises :class:`UsageError` where the request is rejected and :class:`RunFailed` where the run fails or is
         cancelled. ``on_event`` sees every event as it comes, with the view after it.
@@ -145,6 +152,29 @@ class Client:
         if view.status != "completed":
             raise RunFailed(f"run {view.run} {view.status}: {view.reason}")
         return Run(view)
+
+    async def upload(self, path: Path, field: str = "path") -> DataFile:
+        """Put a file's bytes into the object store, once however often they come; return what a request calls it.
+
+        At most 256 MiB (:data:`swarm_common.datafiles.MOST_BYTES`). Raises :class:`UsageError`, naming ``field``, for a
+        path that is no file, an empty or a larger one, and :class:`SwarmError` where the broker does not take it.
+        """
+        data = await asyncio.to_thread(datafiles.read, path, field)
+        try:
+            ref = await self.log.blobs.put(data)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise SwarmError(
+                f"{path} could not be put into the object store ({error or 'no answer'}): "
+                "is the broker's disk full, or may this user not write to SWARM_BLOBS?"
+            ) from error
+        return DataFile(datafiles.safe_name(path.name), ref)
+
+    async def _uploaded(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return parameters with each path replaced by the reference of its bytes."""
+        return {
+            name: str(await self.upload(value, f"params.{name}")) if isinstance(value, Path) else value
+            for name, value in params.items()
+        }
 
     async def wait(self, run: str, *, on_event: Callable[[RunView, Event], None] | None = None) -> RunView:
         """Follow a run to its end, and its aftermath for a moment longer; return the view."""

@@ -7,21 +7,28 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from swarm_common import datafiles
 from swarm_common.errors import UsageError
 from swarm_common.events import Data, Metric, Target, Task
 
-ParamType = Literal["int", "float", "str", "bool", "list"]
+ParamType = Literal["int", "float", "str", "bool", "list", "dict", "file"]
 _PYTHON: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
     "str": (str,),
     "bool": (bool,),
     "list": (list, tuple),
+    "dict": (dict,),
+    "file": (str,),
 }
 
 
 class Param(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A parameter of a scenario: its type, default and what is allowed."""
+    """A parameter of a scenario: its type, default and what is allowed.
+
+    A ``dict`` is a JSON object. A ``file`` is a file of the user's in the object store, as
+    :class:`~swarm_common.datafiles.DataFile` writes it; empty where there is none.
+    """
 
     name: str
     type: ParamType
@@ -30,7 +37,9 @@ class Param(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
-    """Allowed values; of a list, allowed members."""
+    """Allowed values; of a list, allowed members; of a dict, allowed keys."""
+    required: bool = False
+    """It must be given; the default only shows what it is like."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -133,7 +142,17 @@ def complete_params(scenario: Scenario, given: Mapping[str, Any]) -> dict[str, A
                 given=_text(given[name]),
                 allowed=allowed,
             )
-    return {name: _checked(param, given.get(name, param.default)) for name, param in known.items()}
+    return {name: _checked(param, _given(scenario, param, given)) for name, param in known.items()}
+
+
+def _given(scenario: Scenario, param: Param, given: Mapping[str, Any]) -> Any:
+    if param.required and given.get(param.name, "") == "":
+        raise UsageError(
+            f"scenario {scenario.name} needs params.{param.name}: {param.description}",
+            field=f"params.{param.name}",
+            allowed=param.type,
+        )
+    return given.get(param.name, param.default)
 
 
 def _checked(param: Param, value: Any) -> Any:
@@ -149,7 +168,9 @@ def _checked(param: Param, value: Any) -> Any:
         )
     if param.type == "float" and isinstance(value, int):
         value = float(value)
-    members = value if param.type == "list" else [value]
+    if param.type == "file" and value:
+        datafiles.parse(value, field)
+    members = value if param.type in {"list", "dict"} else [value]
     if param.choices and any(member not in param.choices for member in members):
         allowed = ", ".join(param.choices)
         raise UsageError(

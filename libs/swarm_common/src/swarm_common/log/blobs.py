@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nats.js.errors import NotFoundError, ObjectNotFoundError
@@ -13,6 +15,7 @@ from swarm_common.log.reader import read_stored
 from swarm_common.log.streams import BLOBS, SNAPSHOTS
 
 if TYPE_CHECKING:
+    from nats.js.api import ObjectInfo
     from nats.js.object_store import ObjectStore
 
     from swarm_common.log.broker import Broker
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 #: Data above this many bytes do not travel inside an event.
 CLAIM_CHECK_BYTES = 256 * 1024
 _READS = 3
+#: How long a thousand chunks, 128 MiB, may take: to a worker far away they are not there at once.
+_CHUNKS_S = 60.0
 
 
 def reference(data: bytes) -> str:
@@ -51,6 +56,30 @@ class Blobs:
             raise InvalidEvent(f"the object store holds other bytes under {ref}", field="dataref", given=ref)
         return data
 
+    async def save(self, ref: str, path: Path, *, most: int) -> None:
+        """Write the bytes of a reference to a file, without holding them all in memory.
+
+        Raises as :meth:`get` does, and :class:`InvalidEvent` for more than ``most`` bytes; the file is then of no use.
+        """
+        for _ in range(_READS):
+            digest, size = hashlib.sha256(), 0
+            info = await self._info(BLOBS, ref)
+            with path.open("wb") as stream:
+                async for chunk in self._chunks(BLOBS, info.nuid or ""):
+                    size += len(chunk)
+                    if size > most:
+                        raise InvalidEvent(
+                            f"{ref} has more than {most} bytes, the most that is taken",
+                            field="dataref",
+                            given=ref,
+                        )
+                    digest.update(chunk)
+                    stream.write(chunk)
+            # Whoever writes an object removes the chunks that it replaces, perhaps while they are read here.
+            if f"sha256:{digest.hexdigest()}" == ref:
+                return
+        raise InvalidEvent(f"the object store holds other bytes under {ref}", field="dataref", given=ref)
+
     async def save_snapshot(self, name: str, data: bytes) -> None:
         """Keep a snapshot, replacing an older one of that name; it can be deleted at any time at no loss."""
         await (await self._store(SNAPSHOTS)).put(name, data)
@@ -63,13 +92,9 @@ class Blobs:
             return None
 
     async def _read(self, bucket: str, name: str) -> bytes:
-        store = await self._store(bucket)
         for _ in range(_READS):
-            try:
-                info = await store.get_info(name)
-            except (ObjectNotFoundError, NotFoundError) as error:
-                raise NotFound(f"the object store {bucket} holds no {name}") from error
-            data = await self._chunks(bucket, info.nuid or "")
+            info = await self._info(bucket, name)
+            data = b"".join([chunk async for chunk in self._chunks(bucket, info.nuid or "")])
             # Whoever writes an object removes the chunks that it replaces, perhaps while they are read here.
             if info.digest == f"SHA-256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()}":
                 return data
@@ -77,13 +102,18 @@ class Blobs:
             f"the object store {bucket} holds other bytes under {name}", field="dataref", given=name
         )
 
-    async def _chunks(self, bucket: str, nuid: str) -> bytes:
+    async def _info(self, bucket: str, name: str) -> ObjectInfo:
+        store = await self._store(bucket)
+        try:
+            return await store.get_info(name)
+        except (ObjectNotFoundError, NotFoundError) as error:
+            raise NotFound(f"the object store {bucket} holds no {name}") from error
+
+    async def _chunks(self, bucket: str, nuid: str) -> AsyncIterator[bytes]:
         # nats-py joins chunks in quadratic time (findings in docs/decisions/0004); direct gets are linear.
-        chunks = [
-            stored.data
-            async for stored in read_stored(self._broker, f"$O.{bucket}.C.{nuid}", stream=f"OBJ_{bucket}")
-        ]
-        return b"".join(chunks)
+        subject, stream = f"$O.{bucket}.C.{nuid}", f"OBJ_{bucket}"
+        async for stored in read_stored(self._broker, subject, stream=stream, timeout_s=_CHUNKS_S):
+            yield stored.data
 
     async def _store(self, bucket: str) -> ObjectStore:
         if bucket not in self._stores:

@@ -329,6 +329,11 @@ def _fitting(space: Space) -> Iterator[Recipe]:
         yield fitted
 
 
+def rounded(range_: Float, value: float) -> float:
+    """Return a drawn number with four digits, for more tell nothing, within the range."""
+    return min(max(float(f"{value:.4g}"), range_.low), range_.high)
+
+
 def _hyperparameters(model: Model, rng: random.Random) -> dict[str, Any]:
     return {**model.plain, **{name: _at(range_, rng.random()) for name, range_ in model.ranges.items()}}
 
@@ -355,7 +360,7 @@ def _at(range_: Range, share: float) -> Any:
     )
     if isinstance(range_, Int):
         return min(max(round(value), range_.low), range_.high)
-    return min(max(float(f"{value:.4g}"), range_.low), range_.high)  # digits beyond the fourth tell nothing
+    return rounded(range_, value)
 
 
 def _near(range_: Range, value: Any, rng: random.Random) -> Any:

@@ -39,6 +39,7 @@ _KEPT = 64
 
 #: Directory beside the workers; ``None`` keeps everything in this process.
 _store: Path | None = None
+_sealed = False
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,9 +108,25 @@ def load_training(params: DataParams) -> Training:
 
 
 def load_held_out(params: DataParams) -> HeldOut:
-    """Return the rows kept apart. Nothing that chooses or searches may call this; errors as above."""
+    """Return the rows kept apart; errors as above. Nothing that chooses or searches may call this (:func:`sealed`)."""
+    if _sealed:
+        raise UsageError(
+            "held-out rows are sealed while pipelines are searched; whatever asks for them here would leak them",
+            field="params.spec",
+        )
     _, _, _, x, y = _opened(_recipe(params))
     return HeldOut(x, y)
+
+
+@contextlib.contextmanager
+def sealed() -> Iterator[None]:
+    """Keep held-out rows shut in this process for as long as this lasts, whoever asks for them."""
+    global _sealed  # noqa: PLW0603 - a worker does one thing at a time
+    before, _sealed = _sealed, True
+    try:
+        yield
+    finally:
+        _sealed = before
 
 
 def _recipe(params: DataParams) -> bytes:

@@ -10,8 +10,16 @@ import msgspec
 
 from swarm_common.errors import SwarmError, UsageError
 from swarm_common.events import Data
-from swarm_model_agent import datasets, training
-from swarm_model_agent.params import JOB_PARAMS, DataParams, PartParams, TrainParams
+from swarm_model_agent import datasets, leaks, search, training
+from swarm_model_agent.params import (
+    JOB_PARAMS,
+    DataParams,
+    EvaluateParams,
+    HalvingParams,
+    LeakParams,
+    PartParams,
+    TrainParams,
+)
 from swarm_model_agent.wire import Answer, Broke, Job, Refused, decode_job, done, encode
 
 
@@ -27,8 +35,23 @@ def _train_part(job: Job, params: PartParams) -> Sequence[Data]:
     return (training.train_part(job.task, params, seed=job.seed, instance=job.instance),)
 
 
+def _evaluate(job: Job, params: EvaluateParams) -> Sequence[Data]:
+    return (search.evaluate(job.task, params, seed=job.seed, instance=job.instance),)
+
+
+def _halving_search(job: Job, params: HalvingParams) -> Sequence[Data]:
+    return (search.halving_search(job.task, params, seed=job.seed, instance=job.instance),)
+
+
+def _check_leaks(job: Job, params: LeakParams) -> Sequence[Data]:
+    return (leaks.check_leaks(job.task, params, seed=job.seed, instance=job.instance),)
+
+
 #: By kind of task; what each gets is in :data:`swarm_model_agent.params.JOB_PARAMS`.
 JOBS: dict[str, Callable[[Job, Any], Sequence[Data]]] = {
+    "check_leaks": _check_leaks,
+    "evaluate": _evaluate,
+    "halving_search": _halving_search,
     "prepare": _prepare,
     "train": _train,
     "train_part": _train_part,

@@ -77,6 +77,43 @@ class PartParams(TrainParams, frozen=True, kw_only=True, forbid_unknown_fields=T
     """From the first of these trees up to the second, of a forest's fit on all rows; ``None`` for all of them."""
 
 
+class SearchParams(DataParams, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What every search over pipelines says."""
+
+    arm: str = ""
+    """Which of the searches of the run."""
+    candidate: str
+    """The pipeline's name in the run."""
+    folds: Annotated[int, Meta(ge=2)] = 3
+
+
+class EvaluateParams(SearchParams, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A pipeline to be cross-validated on training rows."""
+
+    spec: dict[str, Any]
+    """A :class:`swarm_common.pipelines.Spec`."""
+    rows: Count | None = None
+    """Most training rows to use: the first of a seeded, stratified order; ``None`` for all of them."""
+    out_of_fold: bool = False
+    """Whether the predictions are wanted, too."""
+
+
+class HalvingParams(SearchParams, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A search by successive halving."""
+
+    budget: Annotated[int, Meta(ge=2)]
+    """How many evaluations on all training rows it may cost."""
+    extra_models: tuple[str, ...] = ()
+
+
+class LeakParams(SearchParams, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A pipeline to be checked for leaks."""
+
+    spec: dict[str, Any]
+    giveaway: Annotated[float, Meta(gt=0, le=1)] = 0.99
+    """A single feature that scores this much gives the target away."""
+
+
 class AssembleParams(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -128,6 +165,9 @@ class MakeDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 #: What each kind of task that a worker does can ask for.
 JOB_PARAMS: dict[str, type[msgspec.Struct]] = {
+    "check_leaks": LeakParams,
+    "evaluate": EvaluateParams,
+    "halving_search": HalvingParams,
     "prepare": DataParams,
     "train": TrainParams,
     "train_part": PartParams,

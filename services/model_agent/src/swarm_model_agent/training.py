@@ -32,6 +32,7 @@ from swarm_common import clock
 from swarm_common.errors import UsageError
 from swarm_common.events import Array
 from swarm_common.events.agent import ModelTrained, PartTrained, Predicted
+from swarm_common.pipelines import read_spec
 from swarm_model_agent.assembling import assemble
 from swarm_model_agent.datasets import Floats, Training, load_held_out, load_training
 from swarm_model_agent.models import build, hyperparameters_of
@@ -139,11 +140,11 @@ def model_of(params: TrainParams, data: Training, seed: int) -> BaseEstimator:
         )
     if params.spec:
         # Only here, since it builds on the types of model.
-        from swarm_common.pipelines import Spec  # noqa: PLC0415
         from swarm_model_agent.blocks import pipeline_of  # noqa: PLC0415
 
-        spec = msgspec.convert(params.spec, Spec)
-        return pipeline_of(spec, data.problem, categorical=data.about.categorical, seed=seed)
+        return pipeline_of(
+            read_spec(params.spec), data.problem, categorical=data.about.categorical, seed=seed
+        )
     return build(
         params.model_type,
         data.problem,

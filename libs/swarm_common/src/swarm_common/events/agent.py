@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from swarm_common.events.arrays import Array
 from swarm_common.events.registry import Data, event
 from swarm_common.events.task import TaskFailedData
+from swarm_common.pipelines import Spec
 
 
 @event("agent.task_done", concludes=True, volatile=("elapsed_us",))
@@ -136,6 +139,89 @@ class Predicted(Data, frozen=True, kw_only=True):
     """For the rows kept apart, in the order of ``DataPrepared.y_test``."""
     out_of_fold: Array | None = None
     """For the training rows, each predicted by a fit that had not seen it."""
+
+
+@event(
+    "agent.candidate_evaluated",
+    concludes=True,
+    volatile=("fit_s", "fold_s", "cpu_s", "max_rss_bytes", "worker", "started", "waited_s"),
+)
+class CandidateEvaluated(Data, frozen=True, kw_only=True):
+    """A pipeline was cross-validated on training rows; held-out rows were out of reach."""
+
+    task: str
+    arm: str = ""
+    """Which of the searches of the run asked for it."""
+    candidate: str
+    spec: Spec
+    rows: int
+    """Training rows that took part."""
+    folds: int
+    fold_scores: tuple[float, ...] = ()
+    score_name: str
+    """``accuracy`` or ``r2``."""
+    score: float | None = None
+    """Mean of the folds; ``None`` for a pipeline that could not be fitted."""
+    loss: float | None = None
+    """Log loss or mean squared error over all rows, each predicted by a fit that had not seen it."""
+    out_of_fold: Array | None = None
+    """Those predictions, where the task asked for them."""
+    failed: str = ""
+    """Why the pipeline could not be fitted."""
+    evaluations: int = 1
+    """How many pipelines were evaluated for this one to be found; more than 1 after a search within the task."""
+    fits: float
+    """Fits it took, each counted by its share of the training rows that all folds' fits see."""
+    fit_s: float
+    """Wall time of all fits and predictions."""
+    fold_s: tuple[float, ...] = ()
+    cpu_s: float
+    max_rss_bytes: int
+    worker: str
+    started: str
+    waited_s: float
+    warnings: tuple[str, ...] = ()
+
+
+class Leak(msgspec.Struct, frozen=True, kw_only=True):
+    """One way in which a model comes to know what it should not."""
+
+    kind: str
+    """``unseen_rows``, ``not_repeatable``, ``duplicate_rows`` or ``giveaway_feature``."""
+    subject: str
+    """The candidate, or the feature."""
+    text: str
+    """One sentence with the figures."""
+
+
+@event(
+    "agent.leaks_checked",
+    concludes=True,
+    volatile=("elapsed_s", "cpu_s", "worker", "started", "waited_s"),
+)
+class LeaksChecked(Data, frozen=True, kw_only=True):
+    """A pipeline and its data were looked at for leaks; ``leaks`` is empty where none was found."""
+
+    task: str
+    candidate: str
+    spec: Spec
+    folds: int
+    leaks: tuple[Leak, ...] = ()
+    duplicates: int
+    """Held-out rows whose features are those of a training row, too."""
+    duplicates_in_training: int
+    """Training rows whose features are those of one before them."""
+    strongest_feature: str = ""
+    """The feature that tells most of the target by itself."""
+    strongest_score: float | None = None
+    """How much: accuracy or r2 of a tree on it alone, cross-validated on training rows."""
+    fits: int
+    """Fits of the pipeline that the check took."""
+    elapsed_s: float
+    cpu_s: float
+    worker: str
+    started: str
+    waited_s: float
 
 
 @event("agent.task_failed")

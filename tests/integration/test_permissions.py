@@ -19,6 +19,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import NotFoundError
 
+from swarm_common import Client as Requester
 from swarm_common.log.broker import Broker
 from swarm_common.log.streams import STREAM, ensure_streams
 
@@ -168,6 +169,15 @@ async def test_a_requester_asks_and_looks_on_and_says_nothing_else(broker_port: 
         assert refusals == []
         for subject, _ in OWN.values():
             assert await refused(client, refusals, subject)
+
+
+async def test_a_requester_sends_a_file_for_a_run_to_work_on(broker_port: int, tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_bytes(b"age,income\n" * 30_000)
+    async with Requester(url("requester", broker_port)) as swarm:
+        sent = await swarm.upload(path)
+        assert sent.name == "people.csv"
+        assert await swarm.log.blobs.get(sent.ref) == path.read_bytes()
 
 
 async def test_payloads_and_snapshots_are_kept_and_read(broker_port: int) -> None:

@@ -222,9 +222,12 @@ def hyperparameters_of(model: BaseEstimator) -> dict[str, Any]:
 def _known(prototype: Any, entry: ModelType) -> dict[str, Any]:
     """Return the names of the hyperparameters that can be given, each with its default."""
     if isinstance(prototype, type):
-        found = prototype().get_params(deep=False)
-        if not found:  # CatBoost names only those that it was given
-            found = dict.fromkeys(list(inspect.signature(prototype).parameters))
+        # The signature, too: CatBoost's get_params names only what it was given.
+        named = inspect.signature(prototype).parameters.values()
+        found = {
+            one.name: one.default for one in named if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        }
+        found |= prototype().get_params(deep=False)
     else:
         found = prototype.get_params(deep=True)
     known = {key: value for key, value in found.items() if not _is_deprecated(value)}

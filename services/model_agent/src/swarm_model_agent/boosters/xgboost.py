@@ -20,7 +20,12 @@ class Classifier(XGBClassifier):
         labels, codes = np.unique(np.asarray(y), return_inverse=True)
         if len(labels) < 2:
             raise ValueError(f"y holds {len(labels)} class; two at least are needed")
-        super().fit(X, codes, **more)
+        # A fit sets the objective by its number of classes, and the next one may see fewer.
+        objective = self.objective
+        try:
+            super().fit(X, codes, **more)
+        finally:
+            self.objective = objective
         self.labels_ = labels
         return self
 

@@ -24,6 +24,8 @@ from swarm_metrics.calibration import settled
 ALPHA = 0.05
 FLIPS = 9999
 CORRECTED = "corrected resampled t-test"
+#: Where splits share no rows and there is nothing to correct.
+PLAIN = "paired t-test"
 _BLOCK = 65536
 _ONE_SPLIT = "one split: two scores alone cannot be tested; repeat with 2 or more iterations"
 _NO_VARIANCE = "all splits give the same difference: there is no variance to test it against"
@@ -209,7 +211,7 @@ def compare_splits(
         low=low,
         high=high,
         p_value=p_value,
-        method=CORRECTED if len(pairs) > 1 else "none",
+        method="none" if len(pairs) == 1 else CORRECTED if ratio else PLAIN,
         estimator=(
             f"mean of the differences on {len(pairs)} splits; {_interval_text(len(pairs), ratio)}"
             if len(pairs) > 1
@@ -253,4 +255,6 @@ def over_splits(metrics: Sequence[Metric], ratio: float) -> Metric:
 
 
 def _interval_text(splits: int, ratio: float) -> str:
+    if not ratio:
+        return "95 % t-interval"
     return f"95 % t-interval, variance times 1/{splits} + {ratio:.3g} (Nadeau and Bengio 2003)"

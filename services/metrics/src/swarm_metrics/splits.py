@@ -108,7 +108,10 @@ def _best_of(scored: Scored) -> str:
 
 
 def _ratio(params: Mapping[str, Any], prepared: Sequence[DataPrepared]) -> float:
-    """Return test rows by training rows: the largest of the splits, which claims least."""
+    """Return test rows by training rows: the largest of the splits, which claims least.
+
+    0 test rows say that the splits share no rows and nothing is to be corrected: streams drawn anew, say.
+    """
     train, test = params.get("train_rows"), params.get("test_rows")
     sizes = (
         [(data.n_train, data.n_test) for data in prepared]
@@ -116,10 +119,12 @@ def _ratio(params: Mapping[str, Any], prepared: Sequence[DataPrepared]) -> float
         else [(train, test)]
     )
     if not sizes or not all(
-        isinstance(rows, int) and not isinstance(rows, bool) and rows >= 1 for size in sizes for rows in size
+        isinstance(rows, int) and not isinstance(rows, bool) and rows >= least
+        for size in sizes
+        for rows, least in zip(size, (1, 0), strict=True)
     ):
         raise UsageError(
-            f"params.train_rows is {train!r} and params.test_rows {test!r}; give both, at least 1,"
+            f"params.train_rows is {train!r} and params.test_rows {test!r}; give both, at least 1 and 0,"
             " or let the task need each split's agent.data_prepared",
             field="params.train_rows",
             given=f"{train}, {test}",

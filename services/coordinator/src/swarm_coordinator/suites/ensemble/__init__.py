@@ -11,7 +11,7 @@ from swarm_common.events import Task
 from swarm_common.events.memory import Recalled
 from swarm_common.memory_key import memory_key
 from swarm_coordinator.plans import Finish, Scenario, SoFar, Step
-from swarm_coordinator.suites.ensemble import results, strategies
+from swarm_coordinator.suites.ensemble import adaptive, file, results, strategies
 from swarm_coordinator.suites.ensemble.cases import CASES, SCENARIOS, members_of
 from swarm_coordinator.suites.ensemble.tasks import Plan, ensemble_tasks, plan_of
 from swarm_coordinator.suites.noop import seconds
@@ -51,7 +51,11 @@ def best_known(sofar: SoFar) -> dict[str, Any] | None:
 
 
 #: Configurations: scenarios that are more than one case trained and combined.
-CONFIGURATIONS: tuple[tuple[Scenario, Planner], ...] = (*strategies.SCENARIOS,)
+CONFIGURATIONS: tuple[tuple[Scenario, Planner], ...] = (
+    *file.SCENARIOS,
+    *strategies.SCENARIOS,
+    *adaptive.SCENARIOS,
+)
 _PLANNERS: dict[str, Planner] = {
     **{scenario.name: case_plan for scenario in SCENARIOS},
     **{scenario.name: planner for scenario, planner in CONFIGURATIONS},

@@ -93,7 +93,7 @@ SERVICES = (
     Role(name="consensus", context="consensus", lanes=("io",)),
     Role(name="memory_sync", context="memory", lanes=("io",), reactions=("benchmark.completed",)),
     Role(name="metrics", context="metrics", lanes=("io",)),
-    Role(name="optimizer", context="optimizer", reactions=("benchmark.completed",)),
+    Role(name="optimizer", context="optimizer", lanes=("io",), reactions=("benchmark.completed",)),
 )
 #: What comes from users, and from nobody else.
 FROM_USERS = (REQUESTS, "benchmark.cancel_requested")
@@ -218,6 +218,8 @@ def _example_of(info: Any, name: str = "") -> Any:
             return values[0]
         case msgspec.inspect.VarTupleType(item_type=item):
             return [_example_of(item, name)]
+        case msgspec.inspect.TupleType(item_types=items):
+            return [_example_of(item, name) for item in items]
         case msgspec.inspect.DictType(value_type=value):
             return {"key": _example_of(value, name)}
         case _:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from importlib import metadata
 from typing import Literal
 
 import msgspec
@@ -35,13 +36,30 @@ _OLDEST_PYTHON = (3, 11)
 _OLDEST_BROKER = (2, 12)
 """Scheduled messages and atomic batches came with this version of nats-server."""
 _SKEW_S = 1.0
-#: Optional parts: module to look for, and what it brings.
-_EXTRAS = {
-    "xgboost": "model xgboost: `pip install xgboost`",
-    "lightgbm": "model lightgbm: `pip install lightgbm`",
-    "catboost": "model catboost: `pip install catboost`",
-    "opentelemetry.exporter.otlp.proto.grpc": "traces over gRPC: `pip install 'swarm-common[grpc]'`",
-}
+
+
+class Extra(msgspec.Struct, frozen=True):
+    """An optional part: what it brings, the distributions it may come from, and what installs it."""
+
+    name: str
+    brings: str
+    distributions: tuple[str, ...]
+    command: str
+
+
+_EXTRAS = (
+    Extra("xgboost", "model xgboost", ("xgboost-cpu", "xgboost"), "pip install 'swarm-model-agent[xgboost]'"),
+    Extra("lightgbm", "model lightgbm", ("lightgbm",), "pip install 'swarm-model-agent[lightgbm]'"),
+    Extra("catboost", "model catboost", ("catboost",), "pip install 'swarm-model-agent[catboost]'"),
+    Extra(
+        "grpc",
+        "traces over gRPC",
+        ("opentelemetry-exporter-otlp-proto-grpc",),
+        "pip install 'swarm-common[grpc]'",
+    ),
+)
+#: The group of entry points by which other distributions bring types of model; see services/model_agent/README.md.
+_MODELS = "swarmbench.models"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +81,8 @@ async def examine(settings: Settings) -> list[Finding]:
         disk(settings),
         memory(),
         ports(settings),
-        extras(),
+        *extras(),
+        *own_models(),
     ]
     return [*found, *await _live(settings)]
 
@@ -169,21 +188,30 @@ def ports(settings: Settings) -> Finding:
     )
 
 
-def extras() -> Finding:
-    """Which optional parts are installed?"""
-    have = [name for name in _EXTRAS if _is_installed(name)]
-    missing = [what for name, what in _EXTRAS.items() if name not in have]
-    what = f"installed: {', '.join(have) or 'none'}"
+def extras() -> list[Finding]:
+    """Which optional parts are installed, and what installs the others? None of them is needed, so all is well."""
+    return [_extra(one) for one in _EXTRAS]
+
+
+def _extra(extra: Extra) -> Finding:
+    for distribution in extra.distributions:
+        try:
+            have = f"{distribution} {metadata.version(distribution)}"
+        except metadata.PackageNotFoundError:
+            continue
+        return Finding(name=extra.name, verdict="ok", what=f"{extra.brings}: {have}")
     return Finding(
-        name="extras", verdict="ok", what=what + (f"; not: {'; '.join(missing)}" if missing else "")
+        name=extra.name, verdict="ok", what=f"{extra.brings}: not installed", advice=f"`{extra.command}`"
     )
 
 
-def _is_installed(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # of the package around it
-        return False
+def own_models() -> list[Finding]:
+    """Which types of model do other distributions bring? Said only where there are some; a worker checks them."""
+    found = [
+        f"{point.name} ({point.dist.name} {point.dist.version})" if point.dist else point.name
+        for point in metadata.entry_points(group=_MODELS)
+    ]
+    return [Finding(name="own models", verdict="ok", what=", ".join(sorted(found)))] if found else []
 
 
 async def _live(settings: Settings) -> list[Finding]:

@@ -14,6 +14,8 @@ __all__ = ["Classifier", "Regressor"]
 class Classifier(XGBClassifier):
     """``XGBClassifier`` for any labels: its own fit takes 0 to k-1 alone, and a fold may miss one of them."""
 
+    objective: Any
+
     def fit(self, X: ArrayLike, y: ArrayLike, **more: Any) -> Self:  # noqa: N803 - scikit-learn's name
         """Fit; raises ``ValueError`` where there is one class only, as scikit-learn's boosting does."""
         self.__dict__.pop("labels_", None)  # of an earlier fit: while fitting, the classes are the codes

@@ -13,6 +13,8 @@ from swarm_cli import output
 Cell = str | tuple[str, str]
 """Text, or text with a style such as ``green``."""
 
+_SCALED = frozenset({"s", "us", "bytes"})
+"""Units that are shown in whichever of their multiples reads best: both ends of an interval name theirs."""
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
 COLOURS = {
     "completed": "green",
@@ -79,7 +81,8 @@ def interval(low: float | None, high: float | None, unit: str) -> str:
     """Return an interval, or nothing where there is none."""
     if low is None or high is None:
         return ""
-    return f"[{number(low, unit)}, {number(high, unit)}]"
+    first = number(low, unit)
+    return f"[{first.removesuffix(f' {unit}') if unit not in _SCALED else first}, {number(high, unit)}]"
 
 
 def clock_time(time: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from swarm_cli import output, render
+from swarm_cli.leaderboard import board_of, show_board
 from swarm_cli.render import Cell
 from swarm_common.events import JudgedTarget, Metric
 from swarm_common.runs import RunView
@@ -23,6 +24,8 @@ def show_result(view: RunView) -> None:
         render.table(
             ["metric", "value", "interval", "n", "target", "how"], _metric_rows(view), title="", right=(1, 3)
         )
+    if (board := board_of(view)) is not None:
+        show_board(board)
     for text in _failed_tasks(view):
         output.line(render.styled(text, "red"))
     if (best := view.summary()["best_known"]) is not None:

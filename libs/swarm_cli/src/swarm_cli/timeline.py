@@ -128,8 +128,11 @@ def service_of(event: Event) -> str:
 
 
 def worker_of(event: Event) -> str:
-    """Return who did the work: the worker that the event names, else the instance that wrote it."""
-    worker = getattr(event.data, "worker", "")
+    """Return who did the work: the worker that the event names, else the instance that wrote it.
+
+    An event that sums up parts names all their workers, and was put together by none of them.
+    """
+    worker = getattr(event.data, "worker", "") if getattr(event.data, "parts", 1) == 1 else ""
     return str(worker) if worker else event.source.rpartition("/")[2]
 
 

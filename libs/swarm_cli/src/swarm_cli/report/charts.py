@@ -1,4 +1,8 @@
-"""Charts as inline SVG, drawn here: intervals, and who worked when. Colours come from the page's style sheet."""
+"""Charts as inline SVG, drawn here: intervals, and who worked when. Colours come from the page's style sheet.
+
+Each has a title and, where one look does not tell it, a description for those who cannot see it; the page has its
+numbers as a table too.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,12 @@ from markupsafe import Markup, escape
 from swarm_cli import render
 from swarm_cli.timeline import Timeline
 
-_ROW = 26
-_WIDTH = 760
-_LEFT = 200
-_RIGHT = 90
+ROW = 26
+WIDTH = 760
+LEFT = 200
+RIGHT = 90
 _TICKS = 5
-_KINDS = 8
+KINDS = 8
 """Colours of the Gantt chart; further kinds share them."""
 
 
@@ -42,22 +46,22 @@ def intervals(bars: Sequence[Bar], title: str) -> Markup:
         if number is not None
     ]
     low, high = _padded(min(numbers), max(numbers), ratio=all(bar.unit == "ratio" for bar in bars))
-    parts = [_axis(low, high, bars[0].unit, len(bars))]
+    parts = [axis(low, high, bars[0].unit, len(bars))]
     parts += [_interval(bar, row, low, high) for row, bar in enumerate(bars)]
-    return _svg(parts, len(bars) * _ROW + 34, title)
+    return svg(parts, len(bars) * ROW + 34, title)
 
 
 def _interval(bar: Bar, row: int, low: float, high: float) -> Markup:
-    y = row * _ROW + _ROW / 2
+    y = row * ROW + ROW / 2
 
     def x(value: float) -> float:
-        return _LEFT + (value - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT)
+        return LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT)
 
     text = render.number(bar.value, bar.unit)
     spoken = f"{bar.label}: {text} {render.interval(bar.low, bar.high, bar.unit)}".strip()
     parts = [
         Markup("<title>{}</title>").format(spoken),
-        _text(_LEFT - 10, y + 4, bar.label, "end", strong=bar.strong),
+        text_at(LEFT - 10, y + 4, bar.label, "end", strong=bar.strong),
     ]
     if bar.low is not None and bar.high is not None:
         parts.append(
@@ -69,7 +73,7 @@ def _interval(bar: Bar, row: int, low: float, high: float) -> Markup:
     parts += [mark.format(x(target), y - 10) for target in bar.targets]
     dot = Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>')
     parts.append(dot.format("dot strong" if bar.strong else "dot", x(bar.value), y, 6 if bar.strong else 5))
-    parts.append(_text(_WIDTH - _RIGHT + 12, y + 4, text, "start", strong=bar.strong))
+    parts.append(text_at(WIDTH - RIGHT + 12, y + 4, text, "start", strong=bar.strong))
     return Markup("<g>{}</g>").format(Markup().join(parts))
 
 
@@ -80,14 +84,15 @@ def _padded(low: float, high: float, *, ratio: bool) -> tuple[float, float]:
     return (max(low, 0.0), min(high, 1.0)) if ratio and low < 1.0 and high > 0.0 else (low, high)
 
 
-def _axis(low: float, high: float, unit: str, rows: int) -> Markup:
+def axis(low: float, high: float, unit: str, rows: int) -> Markup:
+    """Return the grid and the numbers of a horizontal axis under ``rows`` rows."""
     parts = []
     for tick in range(_TICKS + 1):
         value = low + (high - low) * tick / _TICKS
-        x = _LEFT + (_WIDTH - _LEFT - _RIGHT) * tick / _TICKS
-        parts.append(Markup('<path class="grid" d="M{:.1f} 0V{}"/>').format(x, rows * _ROW))
+        x = LEFT + (WIDTH - LEFT - RIGHT) * tick / _TICKS
+        parts.append(Markup('<path class="grid" d="M{:.1f} 0V{}"/>').format(x, rows * ROW))
         label = f"{value:.3g}" if unit in {"ratio", ""} else render.number(value, unit)
-        parts.append(_text(x, rows * _ROW + 20, label, "middle", quiet=True))
+        parts.append(text_at(x, rows * ROW + 20, label, "middle", quiet=True))
     return Markup().join(parts)
 
 
@@ -101,39 +106,46 @@ def gantt(found: Timeline, most: int = 400) -> Markup:
         dict.fromkeys((work.service, work.worker) for work in sorted(works, key=lambda work: work.start_us))
     )
     kinds = list(dict.fromkeys(work.service for work in found.works))
-    parts = [_axis(0.0, float(until), "us", len(workers))]
+    parts = [axis(0.0, float(until), "us", len(workers))]
     for row, (service, worker) in enumerate(workers):
-        parts.append(_text(_LEFT - 10, row * _ROW + _ROW / 2 + 4, f"{service} {worker}"[:34], "end"))
-    scale = (_WIDTH - _LEFT - _RIGHT) / until
+        parts.append(text_at(LEFT - 10, row * ROW + ROW / 2 + 4, f"{service} {worker}"[:34], "end"))
+    scale = (WIDTH - LEFT - RIGHT) / until
     for work in sorted(works, key=lambda work: work.start_us):
         row = workers.index((work.service, work.worker))
         spoken = (
             f"{work.task or work.what}: {work.work_us:,} µs of work from {work.start_us:,} µs on, "
             f"after a wait of {work.wait_us:,} µs"
         )
-        kind = kinds.index(work.service) % _KINDS
+        kind = kinds.index(work.service) % KINDS
         style = f"bar k{kind} critical" if work.critical else f"bar k{kind}"
         parts.append(
             Markup(
                 '<rect class="{}" x="{:.2f}" y="{:.1f}" width="{:.2f}" height="{}" rx="2"><title>{}</title></rect>'
             ).format(
                 style,
-                _LEFT + work.start_us * scale,
-                row * _ROW + 4,
+                LEFT + work.start_us * scale,
+                row * ROW + 4,
                 max(1.5, work.work_us * scale),
-                _ROW - 8,
+                ROW - 8,
                 spoken,
             )
         )
-    return _svg(parts, len(workers) * _ROW + 34, "Who worked when")
+    return svg(parts, len(workers) * ROW + 34, "Who worked when")
 
 
-def _svg(parts: Sequence[Markup], height: float, title: str) -> Markup:
-    head = Markup('<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">').format(_WIDTH, height, title)
-    return head + Markup().join(parts) + Markup("</svg>")
+def svg(parts: Sequence[Markup], height: float, title: str, about: str = "") -> Markup:
+    """Return a drawing of the page's width; ``about`` says in a sentence what it shows."""
+    head = Markup('<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">').format(WIDTH, height, title)
+    said = Markup("<title>{}</title>").format(title)
+    if about:
+        said += Markup("<desc>{}</desc>").format(about)
+    return head + said + Markup().join(parts) + Markup("</svg>")
 
 
-def _text(x: float, y: float, text: str, anchor: str, *, strong: bool = False, quiet: bool = False) -> Markup:
+def text_at(
+    x: float, y: float, text: str, anchor: str, *, strong: bool = False, quiet: bool = False
+) -> Markup:
+    """Return a word at a place; ``anchor`` is ``start``, ``middle`` or ``end``."""
     style = "strong" if strong else "quiet" if quiet else "label"
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(
         style, x, y, anchor, escape(text)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from swarm_cli.report.diagnosis import Confusion, combination_of, confusion
 from swarm_common.events import Event, Metric
 from swarm_common.events.agent import DataPrepared, ModelTrained
 from swarm_common.events.consensus import Reached
@@ -27,18 +28,6 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     event: str = ""
 
 
-class Confusion(msgspec.Struct, frozen=True):
-    """Truth by row, prediction by column."""
-
-    classes: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
-
-    @property
-    def largest(self) -> int:
-        """The largest count of a cell."""
-        return max((count for row in self.counts for count in row), default=0)
-
-
 class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
     """What one scoring said: members, best first, and where the combination erred."""
 
@@ -54,13 +43,12 @@ def ensembles(events: Sequence[Event]) -> list[Ensemble]:
     trained = {
         event.data.model: (event, event.data) for event in events if isinstance(event.data, ModelTrained)
     }
-    reached = [event.data for event in events if isinstance(event.data, Reached)]
+    reached = {event.id: event.data for event in events if isinstance(event.data, Reached)}
     prepared = [event.data for event in events if isinstance(event.data, DataPrepared)]
     found = []
     for event in events:
         if isinstance(event.data, Scored) and event.data.members:
-            names = set(event.data.members)
-            combined = next((one for one in reached if set(one.members) == names), None)
+            combined = combination_of(event.data, reached)
             classes = prepared[-1].classes if prepared else ()
             found.append(_ensemble(event, event.data, combined, trained, classes))
     return found
@@ -73,7 +61,8 @@ def _ensemble(
     trained: dict[str, tuple[Event, ModelTrained]],
     classes: tuple[str, ...],
 ) -> Ensemble:
-    main = scored.metrics[0].name if scored.metrics else ""
+    names = [metric.name for metric in scored.metrics]
+    main = next((name for name in ("accuracy", "r2", *names) if name in names), "")
     members = [
         _member(name, _named(metrics, main), combined, trained.get(name))
         for name, metrics in scored.members.items()
@@ -86,7 +75,7 @@ def _ensemble(
         score_name=main,
         strategy=combined.strategy if combined else "",
         members=tuple(ranked),
-        confusion=_confusion(scored, classes),
+        confusion=confusion([scored], classes),
     )
 
 
@@ -115,10 +104,4 @@ def _named(metrics: Sequence[Metric], name: str) -> Metric | None:
     return next((metric for metric in metrics if metric.name == name), None)
 
 
-def _confusion(scored: Scored, classes: tuple[str, ...]) -> Confusion | None:
-    if not scored.confusion:
-        return None
-    size = len(scored.confusion)
-    return Confusion(
-        classes if len(classes) == size else tuple(str(at) for at in range(size)), scored.confusion
-    )
+__all__ = ["Confusion", "Ensemble", "Member", "ensembles"]

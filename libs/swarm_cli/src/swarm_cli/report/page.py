@@ -12,9 +12,12 @@ from jinja2 import Environment, StrictUndefined
 
 import swarm_common
 from swarm_cli import render
+from swarm_cli.leaderboard import Arm, Board, Strategy, beside_text, board_of, mark, verdict_text
 from swarm_cli.progress import describe
-from swarm_cli.report import charts
-from swarm_cli.report.facts import Confusion, Ensemble, ensembles
+from swarm_cli.report import charts, model_charts
+from swarm_cli.report.diagnosis import diagnose
+from swarm_cli.report.facts import Ensemble, ensembles
+from swarm_cli.report.workers import pieces
 from swarm_cli.result import best_text
 from swarm_cli.timeline import service_of, timeline
 from swarm_common.events import Event, JudgedTarget, Metric
@@ -23,6 +26,7 @@ from swarm_common.runs import RunView
 #: Events listed on the page; the export holds them all.
 MOST_EVENTS = 2000
 _MOST_STEPS = 60
+_MOST_PIECES = 500
 
 
 def write_page(path: Path, view: RunView, events: Sequence[Event]) -> None:
@@ -42,6 +46,9 @@ def page(view: RunView, events: Sequence[Event]) -> str:
         size=render.size,
         json=_pretty,
         day=render.day_time,
+        share=_share,
+        ends=_ends,
+        words=render.value_text,
     )
     template = environment.from_string(
         resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
@@ -51,6 +58,11 @@ def page(view: RunView, events: Sequence[Event]) -> str:
 
 def _content(view: RunView, events: Sequence[Event]) -> dict[str, Any]:
     times = timeline(events)
+    board = board_of(view)
+    told = board is not None and board.told
+    # What an older run's result leaves out stands in its events.
+    found = [] if told else ensembles(events)
+    work = pieces(events)
     best = view.summary()["best_known"]
     return {
         "view": view,
@@ -58,7 +70,20 @@ def _content(view: RunView, events: Sequence[Event]) -> dict[str, Any]:
         "took": "" if view.duration_s is None else render.seconds(view.duration_s),
         "metrics": [_metric_row(metric, view.targets) for metric in view.metrics],
         "metric_chart": _metric_chart(view),
-        "ensembles": [(one, _leaderboard(one)) for one in ensembles(events)],
+        "board": None if found else board,
+        "verdict": "" if board is None else verdict_text(board),
+        "board_chart": None if board is None else _board_chart(board),
+        "devices": board is not None and any(row.device not in {"", "cpu"} for row in board.rows),
+        "mark": mark,
+        "beside": beside_text,
+        "ensembles": [(one, _leaderboard(one)) for one in found],
+        "diagnosis": diagnose(events, "" if board is None else board.strategy),
+        "work": work,
+        "worked": model_charts.models_of(work),
+        "most_pieces": _MOST_PIECES,
+        "workers": model_charts.workers(work),
+        "calibration": model_charts.calibration,
+        "contest": _contest,
         "heat": _heat,
         "gantt": charts.gantt(times),
         "times": times,
@@ -86,7 +111,7 @@ def _metric_row(metric: Metric, targets: Sequence[JudgedTarget]) -> dict[str, An
 
 
 def _metric_chart(view: RunView) -> Any:
-    """Return the chart of those metrics that share an axis: the ratios."""
+    """Return the chart of those metrics that share an axis: the ratios of which more is better."""
     bars = [
         charts.Bar(
             metric.name,
@@ -97,7 +122,7 @@ def _metric_chart(view: RunView) -> Any:
             [one.target for one in view.targets if one.metric == metric.name],
         )
         for metric in view.metrics
-        if metric.unit == "ratio" and metric.value is not None
+        if metric.unit == "ratio" and metric.value is not None and metric.better == "higher"
     ]
     return charts.intervals(bars, "Metrics between 0 and 1, with their intervals; a line marks a target")
 
@@ -119,9 +144,38 @@ def _leaderboard(ensemble: Ensemble) -> Any:
     return charts.intervals(bars, f"{ensemble.score_name} of each member and of all together")
 
 
-def _heat(confusion: Confusion, count: int) -> str:
+def _board_chart(board: Board) -> Any:
+    bars = [
+        charts.Bar(row.model, row.score, row.low, row.high, "ratio", (), row.together)
+        for row in board.rows
+        if row.score is not None
+    ]
+    return charts.intervals(bars, f"{board.metric} of each model and of the ensemble, with intervals")
+
+
+def _contest(sides: Sequence[Strategy] | Sequence[Arm], metric: str, what: str) -> Any:
+    """Return the chart of strategies or arms beside each other."""
+    bars = [
+        charts.Bar(
+            one.strategy if isinstance(one, Strategy) else one.arm, one.score, one.low, one.high, "ratio"
+        )
+        for one in sides
+        if one.score is not None
+    ]
+    return charts.intervals(bars, f"{metric} of each {what}, with intervals")
+
+
+def _heat(largest: float, value: float) -> str:
     """Return how strongly a cell is coloured: the fourth root keeps single errors visible beside hundreds of hits."""
-    return f"{(count / confusion.largest) ** 0.25:.2f}" if confusion.largest and count else "0"
+    return f"{(value / largest) ** 0.25:.2f}" if largest and value else "0"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _ends(ends: tuple[float | None, float | None]) -> str:
+    return render.interval(*ends, "ratio")
 
 
 def _event_row(event: Event) -> dict[str, Any]:

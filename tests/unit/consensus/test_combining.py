@@ -2,65 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score
 
+from support.voices import CLASSES, classification, combined, regression, without_folds
 from swarm_common.errors import UsageError
-from swarm_common.resampling import counts, interval, stream_of
-from swarm_consensus.combining import (
-    Combined,
-    Member,
-    agreement,
-    combine,
-    loss,
-    mix,
-    score,
-    votes,
-    weights_of,
-)
-
-CLASSES = 3
-
-
-def probabilities(rng: np.random.Generator, truth: NDArray[Any], skill: float) -> NDArray[np.float64]:
-    """Return made-up predictions: noise, with more on the right class the greater the skill."""
-    found = rng.dirichlet(np.ones(CLASSES), len(truth))
-    found[np.arange(len(truth)), truth] += skill * rng.random(len(truth))
-    return found / found.sum(axis=1, keepdims=True)
-
-
-def classification(
-    seed: int = 0, skills: tuple[float, ...] = (2.0, 1.0, 0.2)
-) -> tuple[NDArray[Any], list[Member]]:
-    rng = np.random.default_rng(seed)
-    y_train, y_test = rng.integers(0, CLASSES, 200), rng.integers(0, CLASSES, 50)
-    return y_train, [
-        Member(f"m{number}", probabilities(rng, y_test, skill), probabilities(rng, y_train, skill))
-        for number, skill in enumerate(skills)
-    ]
-
-
-def regression(
-    seed: int = 0, noises: tuple[float, ...] = (0.1, 1.0, 3.0)
-) -> tuple[NDArray[Any], list[Member]]:
-    rng = np.random.default_rng(seed)
-    y_train, y_test = rng.normal(100, 2, 200), rng.normal(100, 2, 50)
-    return y_train, [
-        Member(f"m{number}", y_test + rng.normal(0, noise, 50), y_train + rng.normal(0, noise, 200))
-        for number, noise in enumerate(noises)
-    ]
-
-
-def combined(case: tuple[NDArray[Any], list[Member]], strategy: str = "weighted", seed: int = 42) -> Combined:
-    return combine(case[1], case[0], strategy, seed=seed, name="combine")
-
+from swarm_common.resampling import RESAMPLES
+from swarm_consensus import learning
+from swarm_consensus.combining import STRATEGIES, Member, combine, mix
+from swarm_consensus.scoring import loss, named, score
+from swarm_consensus.table import Table
 
 # -- weights and losses ------------------------------------------------------------------------------------
 
@@ -89,16 +46,24 @@ def test_weights_go_with_one_over_loss_squared(case: Any) -> None:
     assert sum(found.weights.values()) == pytest.approx(1)
 
 
-@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=8))
-def test_weights_sum_to_one_and_favour_the_smaller_loss(losses: list[float]) -> None:
-    weights = weights_of(losses, len(losses), "weighted")
-    assert sum(weights) == pytest.approx(1)
-    assert weights[losses.index(min(losses))] == max(weights)
-
-
 @pytest.mark.parametrize("strategy", ["soft", "majority"])
 def test_other_strategies_weigh_equally(strategy: str) -> None:
     assert set(combined(classification(), strategy).weights.values()) == {1 / 3}
+
+
+def table_of(y_train: Any, members: list[Member]) -> Table:
+    seen = [member.out_of_fold for member in members]
+    return Table.of([member.name for member in members], seen, y_train, [1, 2])
+
+
+LEARNERS = {
+    "weighted": learning.weighted,
+    "soft": learning.equal,
+    "majority": learning.equal,
+    "bayesian": lambda table: learning.bayesian(table, [3, 4]),
+    "greedy": learning.greedy,
+    "best_single": learning.best_single,
+}
 
 
 # -- the mix -----------------------------------------------------------------------------------------------
@@ -125,48 +90,70 @@ def test_majority_is_the_share_of_votes_and_ties_go_to_the_lowest_class() -> Non
     assert tied.argmax(axis=1) == [0]
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from(["weighted", "soft", "majority"]))
-def test_every_strategy_gives_probabilities(seed: int, strategy: str) -> None:
-    prediction = combined(classification(seed), strategy).prediction
-    assert np.allclose(prediction.sum(axis=1), 1)
-    assert prediction.min() >= 0
+QUICK = [strategy for strategy in STRATEGIES if strategy not in {"stacking", "best"}]
+SEEDS = st.integers(0, 2**32 - 1)
 
 
-@given(st.integers(0, 2**32 - 1), st.permutations(range(3)))
-def test_the_order_of_members_does_not_matter(seed: int, order: list[int]) -> None:
-    y_train, members = classification(seed)
-    one, other = combined((y_train, members)), combined((y_train, [members[index] for index in order]))
+@given(SEEDS, st.sampled_from(QUICK))
+def test_every_strategy_gives_probabilities_by_weights_that_sum_to_one(seed: int, strategy: str) -> None:
+    found = combined(classification(seed), strategy)
+    assert np.allclose(found.prediction.sum(axis=1), 1)
+    assert found.prediction.min() >= 0
+    assert sum(found.weights.values()) == pytest.approx(1)
+    assert min(found.weights.values()) >= 0
+
+
+@given(SEEDS, st.sampled_from([strategy for strategy in QUICK if strategy != "majority"]))
+def test_weights_of_values_sum_to_one(seed: int, strategy: str) -> None:
+    found = combined(regression(seed, (1.0, 1.2, 2.0)), strategy)
+    assert sum(found.weights.values()) == pytest.approx(1)
+    expected = sum(found.weights[m.name] * m.held_out for m in regression(seed, (1.0, 1.2, 2.0))[1])
+    assert np.allclose(found.prediction, expected)
+
+
+@given(SEEDS, st.permutations(range(4)), st.sampled_from(QUICK), st.booleans())
+def test_the_order_of_members_does_not_matter(
+    seed: int, order: list[int], strategy: str, values: bool
+) -> None:
+    if values and strategy == "majority":
+        return
+    y_train, members = regression(seed, (1, 1, 2, 2)) if values else classification(seed, (1, 1, 0.5, 2))
+    # Two that say the same: which of them is taken must not hang on the order either.
+    members[2] = Member("m2", members[1].held_out, members[1].out_of_fold)
+    one = combined((y_train, members), strategy)
+    other = combined((y_train, [members[index] for index in order]), strategy)
     assert one.weights == pytest.approx(other.weights)
     assert np.allclose(one.prediction, other.prediction)
+    assert one.out_of_fold_score == pytest.approx(other.out_of_fold_score)
+
+
+@given(SEEDS, st.sampled_from([strategy for strategy in QUICK if strategy not in {"soft", "majority"}]))
+def test_noise_that_is_the_same_everywhere_does_not_take_over(seed: int, strategy: str) -> None:
+    y_train, members = classification(seed, (2.0, 1.5))
+    noise = Member("noise", np.full((50, CLASSES), 1 / CLASSES), np.full((200, CLASSES), 1 / CLASSES))
+    weights = combined((y_train, [*members, noise]), strategy).weights
+    assert weights["noise"] < min(weights["m0"] + weights["m1"], 0.34)
 
 
 def test_one_member_alone_is_its_own_answer() -> None:
     y_train, members = classification(skills=(1.0,))
     found = combined((y_train, members))
     assert np.array_equal(found.prediction, members[0].held_out)
-    assert (found.agreement, found.gains) == (None, {})
+    assert (found.voices.agreement, found.voices.row_agreement, found.gains) == (None, None, {})
 
 
-# -- agreement, confidence, score --------------------------------------------------------------------------
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(2, 6))
-def test_agreement_is_the_share_of_pairs_that_agree(seed: int, members: int) -> None:
-    rng = np.random.default_rng(seed)
-    predictions = [rng.random((20, CLASSES)) for _ in range(members)]
-    chosen = [prediction.argmax(axis=1) for prediction in predictions]
-    expected = np.mean([(a == b).mean() for a, b in combinations(chosen, 2)])
-    assert agreement(predictions) == pytest.approx(expected)
+# -- confidence, score --------------------------------------------------------------------------------------
 
 
 def test_confidence_is_the_mean_share_of_the_winner() -> None:
     found = combined(classification())
     assert found.confidence == pytest.approx(found.prediction.max(axis=1).mean())
+    assert np.allclose(found.row_confidence, found.prediction.max(axis=1))
 
 
 def test_values_have_no_agreement_or_confidence() -> None:
     found = combined(regression())
-    assert (found.agreement, found.confidence) == (None, None)
+    assert (found.voices.agreement, found.confidence, found.row_confidence) == (None, None, None)
 
 
 def test_scores_are_scikit_learns() -> None:
@@ -188,7 +175,13 @@ def test_r2_of_a_truth_that_does_not_vary() -> None:
 # -- gains -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strategy", ["weighted", "soft", "majority"])
+@given(SEEDS, st.integers(2, 5))
+def test_the_named_class_is_the_first_of_the_likeliest(seed: int, classes: int) -> None:
+    voices = np.random.default_rng(seed).integers(0, 3, (4, classes, 30)).astype(float)
+    assert np.array_equal(named(voices), voices.argmax(axis=1))
+
+
+@pytest.mark.parametrize("strategy", QUICK)
 def test_a_gain_is_the_score_with_all_less_that_without_one(strategy: str) -> None:
     y_train, members = classification()
     found = combined((y_train, members), strategy)
@@ -212,16 +205,21 @@ def test_a_member_that_knows_much_gains_and_an_echo_does_not() -> None:
     assert found["echo"].low <= 0
 
 
-def test_the_interval_is_that_of_resampled_rows() -> None:
-    y_train, members = classification()
+@pytest.mark.parametrize(
+    "case", [classification(), regression(noises=(1.0, 1.1, 3.0))], ids=["classes", "values"]
+)
+def test_the_interval_is_that_of_resampled_rows(case: Any) -> None:
+    y_train, members = case
     seen = [member.out_of_fold for member in members]
-    without = mix(seen[1:], [0.5, 0.5], "soft")
-    whole = mix(seen, [1 / 3] * 3, "soft")
-    right = (votes(whole) - votes(without))[np.arange(len(y_train)), y_train]
-    drawn = np.concatenate([block @ right for block in counts(len(y_train), stream_of(1, "x"), 4000)])
-    low, high = interval(drawn / len(y_train))
-    gain = combined((y_train, members), "soft").gains["m0"]
-    assert (gain.low, gain.high) == pytest.approx((float(low), float(high)), abs=0.02)
+    without, whole = mix(seen[1:], [0.5, 0.5], "soft"), mix(seen, [1 / 3] * 3, "soft")
+    rng = np.random.default_rng(1)
+    gains = []
+    for _ in range(RESAMPLES):
+        rows = rng.integers(0, len(y_train), len(y_train))
+        gains.append(score(y_train[rows], whole[rows]) - score(y_train[rows], without[rows]))
+    low, high = np.percentile(gains, [2.5, 97.5])
+    gain = combined(case, "soft").gains["m0"]
+    assert (gain.low, gain.high) == pytest.approx((low, high), abs=0.02)
 
 
 def test_the_seed_draws_the_resamples() -> None:
@@ -235,10 +233,6 @@ def test_the_seed_draws_the_resamples() -> None:
 # -- what makes no sense -----------------------------------------------------------------------------------
 
 
-def without_folds(members: list[Member]) -> list[Member]:
-    return [Member(member.name, member.held_out, None) for member in members]
-
-
 def test_without_folds_there_are_no_losses_gains_or_score() -> None:
     y_train, members = classification()
     found = combined((y_train, without_folds(members)), "soft")
@@ -250,7 +244,13 @@ def test_without_folds_there_are_no_losses_gains_or_score() -> None:
     [
         (classification(), "mean", "params.strategy"),
         (regression(), "majority", "params.strategy"),
-        ((classification()[0], without_folds(classification()[1])), "weighted", "params.strategy"),
+        *(
+            ((classification()[0], without_folds(classification()[1])), strategy, "params.strategy")
+            for strategy in STRATEGIES
+            if strategy not in {"soft", "majority"}
+        ),
+        ((np.zeros(1), [Member("a", np.ones(3), np.ones(1))]), "weighted", "params.strategy"),
+        ((np.zeros(2, int), [Member("a", np.ones((3, 1)), np.ones((2, 1)))]), "soft", "needs"),
         ((classification()[0], []), "soft", "needs"),
         ((classification()[0][:-1], classification()[1]), "soft", "needs"),
         ((classification()[0], classification()[1] * 2), "soft", "params.model"),
@@ -269,3 +269,50 @@ def test_members_of_different_shape_are_refused_by_name() -> None:
     with pytest.raises(UsageError) as caught:
         combined((y_train, [*members, short]), "soft")
     assert caught.value.given == "short"
+
+
+def test_an_unknown_strategy_is_told_of_all_there_are() -> None:
+    with pytest.raises(UsageError) as caught:
+        combined(classification(), "mean")
+    assert caught.value.allowed == ("weighted, soft, majority, bayesian, greedy, best_single, stacking, best")
+
+
+def test_few_rows_make_fewer_folds() -> None:
+    y_train, members = classification()
+    few = [Member(m.name, m.held_out, m.out_of_fold[:3]) for m in members]
+    for strategy in QUICK:
+        assert combine(few, y_train[:3], strategy, seed=1, name="x").out_of_fold_score is not None
+
+
+# -- cross-fitting -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES])
+def test_the_score_is_honest(strategy: str) -> None:
+    """Members that know nothing: whoever looks best on some rows by chance must not be scored on those."""
+    scores = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        y_train = np.repeat([0, 1], 20)
+        members = []
+        for number in range(12):
+            sure = rng.permutation(np.repeat([0.1, 0.9], 20))
+            seen = np.column_stack([sure, 1 - sure])
+            members.append(Member(f"m{number:02}", seen, seen))
+        scores.append(combine(members, y_train, strategy, seed=seed, name="x").out_of_fold_score)
+    assert np.mean(scores) < 0.58
+
+
+def test_a_fold_is_mixed_by_what_the_others_taught() -> None:
+    """Each row's truth, turned, must not move how that row is mixed."""
+    y_train, members = classification(3)
+    for strategy in QUICK:
+        first = table_of(y_train, members)
+        weights = LEARNERS[strategy](first)(np.ones(3, dtype=bool))
+        for fold, (start, end) in enumerate(zip(first.edges[:-1], first.edges[1:], strict=True)):
+            turned = msgspec.structs.replace(first, row_losses=first.row_losses.copy())
+            turned.row_losses[:, start:end] = turned.row_losses[::-1, start:end] * 3
+            again = LEARNERS[strategy](turned)(np.ones(3, dtype=bool))
+            assert np.allclose(again[fold + 1], weights[fold + 1]), strategy
+            if strategy in {"weighted", "bayesian"}:
+                assert not np.allclose(again[0], weights[0]), strategy

@@ -1,4 +1,4 @@
-"""One answer out of many: weights from out-of-fold losses, the mix, and what each member adds to it.
+"""One answer out of many: the strategies, what each member adds, and how members differ.
 
 Only training rows, each predicted out of fold, say anything about weights and gains. The truth of the held-out rows is
 not a parameter of anything here.
@@ -6,7 +6,7 @@ not a parameter of anything here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 
 from swarm_common.errors import UsageError
 from swarm_common.resampling import RESAMPLES, Floats, counts, interval, stream_of
+from swarm_consensus import learning
+from swarm_consensus.diversity import PartialMatrix, Voices, compare, mean_of_pairs, q_statistic, variance
+from swarm_consensus.scoring import named, row_losses, score_of, settled
+from swarm_consensus.table import Table
 
-STRATEGIES = ("weighted", "soft", "majority")
+#: All that can be asked for; where ``best`` finds equals, the first of them here.
+STRATEGIES = ("weighted", "soft", "majority", "bayesian", "greedy", "best_single", "stacking", "best")
+#: Those that need no out-of-fold predictions.
+UNLEARNED = ("soft", "majority")
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -36,68 +43,182 @@ class Gain(msgspec.Struct, frozen=True):
     high: float
 
 
-class Combined(msgspec.Struct, frozen=True):
+class Combined(msgspec.Struct, frozen=True, kw_only=True):
     """The answer, and how it came about; see :class:`swarm_common.events.consensus.Reached`."""
 
+    strategy: str
     weights: dict[str, float]
     losses: dict[str, float]
     prediction: Floats
-    agreement: float | None
+    voices: Voices
     confidence: float | None
+    row_confidence: NDArray[np.float32] | None
+    variance: float
     out_of_fold_score: float | None
     gains: dict[str, Gain]
+    q_statistic: PartialMatrix
+    q_statistic_mean: float | None
+    considered: dict[str, float] = {}
+    coefficients: tuple[tuple[float, ...], ...] = ()
+    trajectory: tuple[tuple[float, ...], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Way(msgspec.Struct, frozen=True):
+    """A strategy that has learned from the training rows."""
+
+    strategy: str
+    cross_fitted: Floats
+    """``(classes, rows)``, rows in the order of the table: each mixed as was learned without its fold."""
+    weights: tuple[float, ...] = ()
+    """Learned on all rows; empty for ``stacking``."""
+    learner: learning.Learner | None = None
+    stacked: Any = None
+    """A :class:`swarm_consensus.stacking.Stacked`."""
+
+    def answer(self, held_out: Sequence[Floats]) -> Floats:
+        """Return the prediction of rows that nobody has seen."""
+        if self.stacked is not None:
+            found: Floats = self.stacked.predict(held_out)
+            return found
+        return mix(held_out, self.weights, self.strategy)
 
 
 def combine(
-    members: Sequence[Member], y_train: NDArray[Any], strategy: str, *, seed: int, name: str
+    members: Sequence[Member],
+    y_train: NDArray[Any],
+    strategy: str,
+    *,
+    seed: int,
+    name: str,
+    picks: int = learning.PICKS,
 ) -> Combined:
     """Combine the members' predictions.
 
-    ``seed`` and ``name`` (of the task) give the stream of the bootstrap. Raises :class:`UsageError` for members that do
-    not fit each other and a strategy that does not fit them.
+    ``seed`` and ``name`` (of the task) give the streams of folds and bootstraps; ``picks`` is for ``greedy``. The score
+    is cross-fitted over 5 folds of the training rows: what mixes a row's predictions was learned without its fold. For
+    ``best`` the choice is, too: each fold is predicted by the strategy that lost least in the others.
+
+    Raises :class:`UsageError` for members that do not fit each other and a strategy that does not fit them.
     """
-    _check(members, y_train, strategy)
-    seen = [member.out_of_fold for member in members if member.out_of_fold is not None]
-    known = len(seen) == len(members)
-    losses = [loss(y_train, prediction) for prediction in seen] if known else []
-    weights = weights_of(losses, len(members), strategy)
-    held_out = [member.held_out for member in members]
-    prediction = mix(held_out, weights, strategy)
-    classes = prediction.ndim == 2
+    check(members, y_train, strategy)
     names = [member.name for member in members]
-    return Combined(
-        weights=dict(zip(names, weights, strict=True)),
-        losses=dict(zip(names, losses, strict=True)) if known else {},
-        prediction=prediction,
-        agreement=agreement(held_out) if classes and len(members) > 1 else None,
-        confidence=settled(float(prediction.max(axis=1).mean())) if classes else None,
-        out_of_fold_score=settled(score(y_train, mix(seen, weights, strategy))) if known else None,
-        gains=(
-            gains(names, seen, losses, y_train, strategy=strategy, stream=stream_of(seed, name))
-            if known
-            else {}
-        ),
+    held_out = [member.held_out for member in members]
+    voices = compare(held_out)
+    seen = [member.out_of_fold for member in members if member.out_of_fold is not None]
+    if len(seen) < len(members):
+        share = [1 / len(members)] * len(members)
+        return _told(strategy, names, share, held_out, mix(held_out, share, strategy), voices)
+    table = Table.of(names, seen, y_train, stream_of(seed, f"{name}/folds"))
+    open_to = strategies_for(table) if strategy == "best" else (strategy,)
+    learners = _learners(table, stream_of(seed, f"{name}/weights"), picks)
+    ways = [_way(each, table, learners, seen, y_train) for each in open_to]
+    losses = np.stack([row_losses(table.truth, way.cross_fitted) for way in ways])
+    chosen = ways[_least(losses.mean(axis=1))]
+    honest = _chosen_by_fold(table, ways, losses) if strategy == "best" else chosen.cross_fitted
+    answer = chosen.answer(held_out)
+    found = _told(chosen.strategy, names, chosen.weights, held_out, answer, voices)
+    right = named(table.voices) == table.truth if table.classes else None
+    q = () if right is None else q_statistic(right)
+    means = losses.mean(axis=1).tolist()
+    return msgspec.structs.replace(
+        found,
+        losses=learning.mean_losses(table),
+        out_of_fold_score=settled(score_of(table.truth, honest)),
+        gains=gains(table, chosen, stream_of(seed, name)),
+        q_statistic=q,
+        q_statistic_mean=mean_of_pairs(q),
+        considered={way.strategy: settled(value) for way, value in zip(ways, means, strict=True)}
+        if strategy == "best"
+        else {},
+        coefficients=() if chosen.stacked is None else chosen.stacked.coefficients,
+        warnings=() if chosen.stacked is None else chosen.stacked.warnings,
     )
 
 
-def loss(truth: NDArray[Any], prediction: Floats) -> float:
-    """Return log loss in nats (as ``sklearn.metrics.log_loss`` defines it), or the mean squared error of values."""
-    if prediction.ndim == 1:
-        return settled(float(np.mean((truth - prediction) ** 2)))
-    tiny = np.finfo(np.float64).eps
-    # Each row is made to sum to 1 by what it sums to: a fold may not have seen a class.
-    own = prediction[np.arange(len(truth)), truth] / np.maximum(prediction.sum(axis=1), tiny)
-    return settled(float(-np.log(np.clip(own, tiny, 1 - tiny)).mean()))
+def strategies_for(table: Table) -> tuple[str, ...]:
+    """Return the strategies that fit the problem, without ``best``."""
+    return tuple(each for each in STRATEGIES[:-1] if table.classes or each != "majority")
 
 
-def weights_of(losses: Sequence[float], members: int, strategy: str) -> list[float]:
-    """Return weights that sum to 1: in proportion to 1/loss² for ``weighted``, equal for the others."""
-    if strategy != "weighted":
-        return [1 / members] * members
-    # A loss of nothing would take all the weight there is; it counts as the least a float can tell from nothing.
-    skill = [1 / max(value, float(np.finfo(np.float64).eps)) ** 2 for value in losses]
-    total = sum(skill)
-    return [value / total for value in skill]
+def _learners(table: Table, stream: list[int], picks: int) -> dict[str, Callable[[], learning.Learner]]:
+    return {
+        "weighted": lambda: learning.weighted(table),
+        "soft": lambda: learning.equal(table),
+        "majority": lambda: learning.equal(table),
+        "bayesian": lambda: learning.bayesian(table, stream),
+        "greedy": lambda: learning.greedy(table, picks),
+        "best_single": lambda: learning.best_single(table),
+    }
+
+
+def _way(
+    strategy: str,
+    table: Table,
+    learners: dict[str, Callable[[], learning.Learner]],
+    seen: Sequence[Floats],
+    y_train: NDArray[Any],
+) -> Way:
+    if strategy == "stacking":
+        return _stack(table, seen, y_train)
+    learner = learners[strategy]()
+    weights = learner(np.ones(len(table.names), dtype=np.bool_))
+    cross_fitted = table.mixed(_voices(table, strategy), weights)
+    return Way(strategy, cross_fitted, tuple(weights[0].tolist()), learner)
+
+
+def _stack(table: Table, seen: Sequence[Floats], y_train: NDArray[Any]) -> Way:
+    from swarm_consensus import stacking  # noqa: PLC0415 - loads scikit-learn: only where it is asked for
+
+    cross_fitted = np.empty_like(table.voices[0])
+    for start, end in zip(table.edges[:-1], table.edges[1:], strict=True):
+        inside = np.sort(np.delete(table.rows, slice(start, end)))
+        fitted = stacking.fit([prediction[inside] for prediction in seen], y_train[inside])
+        fold = fitted.predict([prediction[table.rows[start:end]] for prediction in seen])
+        cross_fitted[:, start:end] = np.atleast_2d(fold.T)
+    return Way("stacking", cross_fitted, stacked=stacking.fit(seen, y_train))
+
+
+def _chosen_by_fold(table: Table, ways: Sequence[Way], losses: Floats) -> Floats:
+    """Return each fold as predicted by the way that lost least in the others."""
+    without = table.means(losses)[:, 1:]
+    found = np.empty_like(ways[0].cross_fitted)
+    for fold, (start, end) in enumerate(zip(table.edges[:-1], table.edges[1:], strict=True)):
+        found[:, start:end] = ways[_least(without[:, fold])].cross_fitted[:, start:end]
+    return found
+
+
+def _least(losses: Floats) -> int:
+    """Return which loss is the least, the first of equals."""
+    rounded = [settled(value) for value in losses.tolist()]
+    return rounded.index(min(rounded))
+
+
+def _told(
+    strategy: str,
+    names: Sequence[str],
+    weights: Sequence[float],
+    held_out: Sequence[Floats],
+    answer: Floats,
+    voices: Voices,
+) -> Combined:
+    """Return what held-out predictions tell without any truth."""
+    classes = answer.ndim == 2
+    sure = answer.max(axis=1) if classes else None
+    return Combined(
+        strategy=strategy,
+        weights=dict(zip(names, weights, strict=True)) if weights else {},
+        losses={},
+        prediction=answer,
+        voices=voices,
+        confidence=None if sure is None else settled(float(sure.mean())),
+        row_confidence=None if sure is None else sure.astype(np.float32),
+        variance=variance(held_out, weights or [1 / len(names)] * len(names)),
+        out_of_fold_score=None,
+        gains={},
+        q_statistic=(),
+        q_statistic_mean=None,
+    )
 
 
 def mix(predictions: Sequence[Floats], weights: Sequence[float], strategy: str) -> Floats:
@@ -107,7 +228,7 @@ def mix(predictions: Sequence[Floats], weights: Sequence[float], strategy: str) 
     """
     if strategy == "majority":
         predictions = [votes(prediction) for prediction in predictions]
-    mixed = np.zeros_like(predictions[0])
+    mixed = np.zeros(predictions[0].shape)
     for prediction, weight in zip(predictions, weights, strict=True):
         mixed += weight * prediction
     return mixed
@@ -119,72 +240,61 @@ def votes(probabilities: Floats) -> Floats:
     return chosen
 
 
-def agreement(predictions: Sequence[Floats]) -> float:
-    """Return the share of pairs of members that name the same class, in the mean over rows; needs two members."""
-    count = len(predictions)
-    ballots = mix(predictions, [1.0] * count, "majority")
-    agreeing = (ballots * (ballots - 1)).sum(axis=1) / (count * (count - 1))
-    return settled(float(agreeing.mean()))
+def _voices(table: Table, strategy: str) -> Floats:
+    if strategy != "majority":
+        return table.voices
+    classes = np.arange(table.voices.shape[1])[:, np.newaxis]
+    return np.asarray(named(table.voices)[:, np.newaxis, :] == classes, dtype=np.float64)
 
 
-def score(truth: NDArray[Any], prediction: Floats) -> float:
-    """Return the accuracy of class probabilities, or the coefficient of determination r2 of values."""
-    if prediction.ndim == 2:
-        return float((prediction.argmax(axis=1) == truth).mean())
-    spread = float(((truth - truth.mean()) ** 2).sum())
-    missed = float(((truth - prediction) ** 2).sum())
-    return 1 - missed / spread if spread else float(missed == 0)
+def gains(table: Table, way: Way, stream: list[int]) -> dict[str, Gain]:
+    """Return what each member adds to the cross-fitted score.
 
-
-def gains(
-    names: Sequence[str],
-    predictions: Sequence[Floats],
-    losses: Sequence[float],
-    truth: NDArray[Any],
-    *,
-    strategy: str,
-    stream: list[int],
-) -> dict[str, Gain]:
-    """Return what each member adds to the score; nothing where there is only one.
-
-    Weights are made anew for those who stay. The interval is a percentile bootstrap over rows, paired: both scores see
-    the same resample.
+    Nothing where there is only one, and for ``stacking``, where it would cost six fits a member. Weights are learned
+    anew for those who stay. The interval is a percentile bootstrap over rows, paired: both scores see the same
+    resample.
     """
-    if len(names) < 2:
+    members = len(table.names)
+    if members < 2 or way.learner is None:
         return {}
-    everyone = range(len(names))
-    without = []
-    for left_out in everyone:
-        stay = [index for index in everyone if index != left_out]
-        weights = weights_of([losses[index] for index in stay], len(stay), strategy)
-        without.append(mix([predictions[index] for index in stay], weights, strategy))
-    whole = mix(predictions, weights_of(losses, len(names), strategy), strategy)
-    base = score(truth, whole)
-    low, high = interval(_resampled_gains(truth, whole, without, stream))
+    voices = _voices(table, way.strategy)
+    without = [table.mixed(voices, way.learner(stay)) for stay in ~np.eye(members, dtype=np.bool_)]
+    base = score_of(table.truth, way.cross_fitted)
+    resampled = _resampled_hits if table.classes else _resampled_r2
+    low, high = interval(resampled(table.truth, way.cross_fitted, without, stream))
     return {
         name: Gain(
-            settled(base - score(truth, rest)), settled(float(low[index])), settled(float(high[index]))
+            settled(base - score_of(table.truth, rest)),
+            settled(float(low[index])),
+            settled(float(high[index])),
         )
-        for index, (name, rest) in enumerate(zip(names, without, strict=True))
+        for index, (name, rest) in enumerate(zip(table.names, without, strict=True))
     }
 
 
-def _resampled_gains(
+def _resampled_hits(
     truth: NDArray[Any], whole: Floats, without: Sequence[Floats], stream: list[int]
 ) -> Floats:
-    """Return ``(resamples, members)``: the gains in each resample of the rows."""
+    """Return ``(resamples, members)``: the gains in accuracy in each resample of the rows."""
     rows = len(truth)
-    if whole.ndim == 2:
-        right = (whole.argmax(axis=1) == truth).astype(np.int8)
-        differs = np.stack([right - (rest.argmax(axis=1) == truth) for rest in without], axis=1)
-        # Few patterns of right and wrong occur. To draw rows and count their patterns is to draw patterns: one
-        # multinomial a resample, however many rows there are.
-        patterns, often = np.unique(differs, axis=0, return_counts=True)
-        drawn = np.random.default_rng(stream).multinomial(rows, often / rows, size=RESAMPLES)
-        return np.asarray(drawn @ patterns.astype(np.int64) / rows)
+    right = (named(whole) == truth).astype(np.int8)
+    rng = np.random.default_rng(stream)
+    found = np.zeros((RESAMPLES, len(without)))
+    for index, rest in enumerate(without):
+        differs = right - (named(rest) == truth)
+        often = np.bincount(differs + 1, minlength=3) / rows
+        # A row is lost, the same, or won: to draw rows and count these is to draw how often each occurs.
+        lost, _, won = rng.multinomial(rows, often, size=RESAMPLES).T
+        found[:, index] = (won - lost) / rows
+    return found
+
+
+def _resampled_r2(truth: NDArray[Any], whole: Floats, without: Sequence[Floats], stream: list[int]) -> Floats:
+    """Return ``(resamples, members)``: the gains in r2 in each resample of the rows."""
+    rows = len(truth)
     centred = truth - truth.mean()  # the spread does not change, and squares of small numbers lose less
-    missed = (truth - whole) ** 2
-    more = np.stack([(truth - rest) ** 2 - missed for rest in without], axis=1)
+    missed = (truth - whole[0]) ** 2
+    more = np.stack([(truth - rest[0]) ** 2 - missed for rest in without], axis=1)
     blocks = []
     for block in counts(rows, stream):
         spread = block @ centred**2 - (block @ centred) ** 2 / rows
@@ -193,16 +303,8 @@ def _resampled_gains(
     return np.concatenate(blocks)
 
 
-def settled(value: float) -> float:
-    """Return ``value`` to 12 significant digits.
-
-    Logarithms and long sums differ in their last bits from one kind of processor to another; what is recorded, and what
-    weights are made from, should not.
-    """
-    return float(f"{value:.12g}")
-
-
-def _check(members: Sequence[Member], y_train: NDArray[Any], strategy: str) -> None:
+def check(members: Sequence[Member], y_train: NDArray[Any], strategy: str) -> None:
+    """Raise :class:`UsageError` for members that do not fit each other and a strategy that does not fit them."""
     if strategy not in STRATEGIES:
         allowed = ", ".join(STRATEGIES)
         raise UsageError(
@@ -211,34 +313,48 @@ def _check(members: Sequence[Member], y_train: NDArray[Any], strategy: str) -> N
             given=strategy,
             allowed=allowed,
         )
+    check_members(members, y_train)
+    known = all(member.out_of_fold is not None for member in members)
+    if strategy == "majority" and members[0].held_out.ndim == 1:
+        allowed = ", ".join(each for each in STRATEGIES if each != "majority")
+        raise UsageError(
+            f"majority votes are for classes; for values use one of {allowed}",
+            field="params.strategy",
+            given=strategy,
+            allowed=allowed,
+        )
+    if strategy not in UNLEARNED and not (known and len(y_train) > 1):
+        raise UsageError(
+            f"{strategy} needs out-of-fold predictions of 2 rows or more; train with params.folds of 2 or more, or use"
+            f" {' or '.join(UNLEARNED)}",
+            field="params.strategy",
+            given=strategy,
+            allowed=", ".join(UNLEARNED),
+        )
+
+
+def check_members(members: Sequence[Member], y_train: NDArray[Any]) -> None:
+    """Raise :class:`UsageError` where there are no members, or their names or shapes do not go together."""
     if not members:
         raise UsageError("there is nothing to combine: the task needs predictions", field="needs")
     names = [member.name for member in members]
     if len(set(names)) < len(names):
         raise UsageError(f"two members have the same name: {', '.join(names)}", field="params.model")
     first = members[0].held_out
+    if first.ndim not in {1, 2} or 0 in first.shape or first.shape[1:] == (1,):
+        raise UsageError(
+            f"{names[0]} predicts {first.shape}; needed are (rows, classes), 2 classes or more, or (rows,)",
+            field="needs",
+            given=names[0],
+        )
     for member in members:
         seen = member.out_of_fold
         if member.held_out.shape != first.shape or (
             seen is not None and seen.shape != (len(y_train), *first.shape[1:])
         ):
             raise UsageError(
-                f"{member.name} predicts {member.held_out.shape} held-out rows and classes, {members[0].name}"
+                f"{member.name} predicts {member.held_out.shape} held-out rows and classes, {names[0]}"
                 f" {first.shape}; out of fold {None if seen is None else seen.shape} for {len(y_train)} training rows",
                 field="needs",
                 given=member.name,
             )
-    if strategy == "majority" and first.ndim == 1:
-        raise UsageError(
-            "majority votes are for classes; for values use weighted or soft",
-            field="params.strategy",
-            given=strategy,
-            allowed="weighted, soft",
-        )
-    if strategy == "weighted" and any(member.out_of_fold is None for member in members):
-        raise UsageError(
-            "weights need out-of-fold predictions; train with params.folds of 2 or more, or use soft or majority",
-            field="params.strategy",
-            given=strategy,
-            allowed="soft, majority",
-        )

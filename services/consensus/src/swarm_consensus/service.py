@@ -1,4 +1,7 @@
-"""Consensus: makes one answer out of many. Wiring only; the arithmetic is in :mod:`~swarm_consensus.combining`."""
+"""Consensus: makes one answer out of many.
+
+Wiring only; the arithmetic is in :mod:`~swarm_consensus.combining` and :mod:`~swarm_consensus.adapting`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import asyncio
 import os
 import struct
 import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from swarm_common.errors import UsageError
 from swarm_common.events import Array
@@ -13,6 +18,10 @@ from swarm_common.events.agent import DataPrepared, Predicted
 from swarm_common.events.consensus import Reached
 from swarm_common.runtime.host import Context
 from swarm_common.runtime.service import Service, Work
+from swarm_consensus.params import AdaptParams, CombineParams, adapt_params, combine_params
+
+if TYPE_CHECKING:
+    from swarm_consensus.combining import Combined, Member
 
 service = Service("consensus", "consensus", description="Makes one answer out of many.")
 
@@ -27,48 +36,106 @@ def _rehearse() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is loaded: these matrices are small
     sure = Array("<f8", (2, 2), struct.pack("<4d", 0.9, 0.1, 0.1, 0.9))
     members = [Predicted(task="", model=name, held_out=sure, out_of_fold=sure) for name in "ab"]
-    _reach(Array("<i2", (2,), struct.pack("<2h", 0, 1)), members, "weighted", seed=0, task="")
+    _combine(Array("<i2", (2,), struct.pack("<2h", 0, 1)), members, CombineParams(), seed=0, task="")
 
 
 @service.task("combine", lane="io", pure=True)
 async def combine(work: Work) -> Reached:
     """Combine the predictions among the task's inputs by ``params.strategy``."""
-    prepared = await work.inputs_of(DataPrepared)
-    predicted = [data for _, data in await work.inputs_of(Predicted)]
-    if len(prepared) != 1:
-        raise UsageError(f"the task needs one agent.data_prepared; it has {len(prepared)}", field="needs")
-    strategy = work.task.params.get("strategy", "weighted")
+    params = combine_params(work.task.params)
+    prepared, predicted = await _inputs(work)
     # In a thread: long bootstraps must not keep the loop from its heartbeats.
     return await asyncio.to_thread(
-        _reach, prepared[0][1].y_train, predicted, strategy, seed=work.task.seed, task=work.task.task
+        _combine, prepared.y_train, predicted, params, seed=work.task.seed, task=work.task.task
     )
 
 
-def _reach(y_train: Array, predicted: list[Predicted], strategy: str, *, seed: int, task: str) -> Reached:
+@service.task("adapt", lane="io", pure=True)
+async def adapt(work: Work) -> Reached:
+    """Predict the held-out rows as a stream, weights following the losses of the blocks before."""
+    params = adapt_params(work.task.params)
+    prepared, predicted = await _inputs(work)
+    return await asyncio.to_thread(
+        _adapt, prepared.y_train, prepared.y_test, predicted, params, task=work.task.task
+    )
+
+
+async def _inputs(work: Work) -> tuple[DataPrepared, list[Predicted]]:
+    prepared = await work.inputs_of(DataPrepared)
+    if len(prepared) != 1:
+        raise UsageError(f"the task needs one agent.data_prepared; it has {len(prepared)}", field="needs")
+    return prepared[0][1], [data for _, data in await work.inputs_of(Predicted)]
+
+
+def _combine(
+    y_train: Array, predicted: Sequence[Predicted], params: CombineParams, *, seed: int, task: str
+) -> Reached:
     from swarm_consensus import combining  # noqa: PLC0415 - slow import
 
-    began = time.perf_counter_ns()
-    members = [
-        combining.Member(
-            data.model,
-            data.held_out.numpy(),
-            None if data.out_of_fold is None else data.out_of_fold.numpy(),
+    def way(members: list[Member]) -> Combined:
+        return combining.combine(
+            members, y_train.numpy(), params.strategy, seed=seed, name=task, picks=params.picks
         )
-        for data in predicted
-    ]
-    found = combining.combine(members, y_train.numpy(), strategy, seed=seed, name=task)
+
+    return _reach(task, predicted, way)
+
+
+def _adapt(
+    y_train: Array, y_test: Array, predicted: Sequence[Predicted], params: AdaptParams, *, task: str
+) -> Reached:
+    from swarm_consensus import adapting  # noqa: PLC0415 - slow import
+
+    def way(members: list[Member]) -> Combined:
+        return adapting.adapt(
+            members,
+            y_train.numpy(),
+            y_test.numpy(),
+            block=params.block,
+            rate=params.rate,
+            share=params.share,
+        )
+
+    return _reach(task, predicted, way)
+
+
+def _reach(task: str, predicted: Sequence[Predicted], way: Callable[[list[Member]], Combined]) -> Reached:
+    from swarm_consensus.combining import Member  # noqa: PLC0415 - slow import
+
+    began = time.perf_counter_ns()
+    found = way(
+        [
+            Member(
+                data.model,
+                data.held_out.numpy(),
+                None if data.out_of_fold is None else data.out_of_fold.numpy(),
+            )
+            for data in predicted
+        ]
+    )
+    voices, sure = found.voices, found.row_confidence
     return Reached(
         task=task,
-        strategy=strategy,
-        members=tuple(member.name for member in members),
+        strategy=found.strategy,
+        members=tuple(data.model for data in predicted),
         weights=found.weights,
         losses=found.losses,
         prediction=Array.of(found.prediction),
-        agreement=found.agreement,
+        agreement=voices.agreement,
         confidence=found.confidence,
         out_of_fold_score=found.out_of_fold_score,
         gain={name: gain.value for name, gain in found.gains.items()},
         gain_low={name: gain.low for name, gain in found.gains.items()},
         gain_high={name: gain.high for name, gain in found.gains.items()},
+        diversity=voices.diversity,
+        disagreement=voices.disagreement,
+        q_statistic=found.q_statistic,
+        q_statistic_mean=found.q_statistic_mean,
+        variance=found.variance,
+        row_confidence=None if sure is None else Array.of(sure),
+        row_agreement=None if voices.row_agreement is None else Array.of(voices.row_agreement),
+        considered=found.considered,
+        coefficients=found.coefficients,
+        trajectory=found.trajectory,
+        warnings=found.warnings,
         consensus_s=(time.perf_counter_ns() - began) / 1e9,
     )

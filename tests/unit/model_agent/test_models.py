@@ -303,3 +303,17 @@ def test_types_are_known_by_the_problem_they_solve() -> None:
     assert "elastic_net" in known_types("regression")
     with pytest.raises(UsageError, match="is no type of model"):
         wants_scaling("perceptron")
+
+
+def test_the_readme_lists_every_type_as_it_is() -> None:
+    text = (Path(__file__).parents[3] / "services/model_agent/README.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| `")]
+    listed = {row[0].split("`")[1]: [cell.strip() for cell in row[1:]] for row in rows if len(row) == 4}
+    said = {
+        name: [listed[name][0] != "–", listed[name][1] != "–", listed[name][2] == "yes"]
+        for name in MODEL_TYPES
+    }
+    assert said == {
+        name: [entry.solves("classification"), entry.solves("regression"), entry.wants_scaling]
+        for name, entry in MODEL_TYPES.items()
+    }

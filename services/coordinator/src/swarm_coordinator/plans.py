@@ -53,6 +53,14 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parallel: dict[str, int] = {}
     deterministic: bool = True
     """Whether the same request and seed give the same digest; not where the outcome depends on timing."""
+    timed_by: tuple[str, ...] = ()
+    """Parameters that, where they are not at their default, make the outcome depend on timing or on earlier runs."""
+
+    def repeats(self, params: Mapping[str, Any]) -> bool:
+        """Say whether these (complete) parameters and a seed give the same digest each time."""
+        return self.deterministic and all(
+            params[param.name] == param.default for param in self.params if param.name in self.timed_by
+        )
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False):

@@ -136,7 +136,7 @@ def _started(request: Request, suites: Mapping[str, Suite], moment: Moment, engi
         tasks=tasks,
         parallel=scenario.parallel,
         targets=scenario.targets,
-        deterministic=scenario.deterministic,
+        deterministic=scenario.repeats(params),
         engine=engine,
     )
 

@@ -268,13 +268,19 @@ def test_what_has_no_better_direction_is_not_compared() -> None:
 
 
 def test_a_mean_over_splits_has_an_interval_as_wide_as_overlap_makes_it() -> None:
-    each = [metric(value, source=("data", f"score-{at}")) for at, value in enumerate((0.8, 0.9, 1.0))]
+    each = [metric(value, source=("data", f"score-{at}")) for at, value in enumerate((0.4, 0.5, 0.6))]
     found = over_splits(each, 0.25)
     half = 4.3026527 * sqrt((1 / 3 + 0.25) * 0.01)
-    assert (found.value, found.n) == (0.9, 3)
-    assert (found.low, found.high) == pytest.approx((0.9 - half, 0.9 + half))
+    assert (found.value, found.n) == (0.5, 3)
+    assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half))
     assert found.source == ("data", "score-0", "score-1", "score-2")
-    assert t_interval([0.8, 0.9, 1.0], 0.25) == (found.low, found.high)
+    assert t_interval([0.4, 0.5, 0.6], 0.25) == (found.low, found.high)
+
+
+def test_an_interval_ends_where_no_value_can_lie_beyond() -> None:
+    found = over_splits([metric(value) for value in (0.8, 0.9, 1.0)], 0.25)
+    assert found.low == pytest.approx(0.9 - 4.3026527 * sqrt((1 / 3 + 0.25) * 0.01))
+    assert found.high == 1
 
 
 def test_a_mean_keeps_what_one_split_says_and_what_none_can() -> None:

@@ -9,6 +9,7 @@ takes that for certainty and finds differences where there are none.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,11 @@ CORRECTED = "corrected resampled t-test"
 #: Where splits share no rows and there is nothing to correct.
 PLAIN = "paired t-test"
 _BLOCK = 65536
+_POSSIBLE: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(("accuracy", "precision", "recall", "f1", "ece"), (0.0, 1.0)),
+    **dict.fromkeys(("log_loss", "mse", "mae"), (0.0, inf)),
+    "r2": (-inf, 1.0),
+}
 _ONE_SPLIT = "one split: two scores alone cannot be tested; repeat with 2 or more iterations"
 _NO_VARIANCE = "all splits give the same difference: there is no variance to test it against"
 
@@ -226,7 +232,8 @@ def compare_splits(
 def over_splits(metrics: Sequence[Metric], ratio: float) -> Metric:
     """Return the mean of one metric over splits, with a corrected t-interval; its sources are all of theirs.
 
-    A split where it could not be measured leaves no value, and its reason. One split keeps its own interval.
+    The interval ends where no value can lie beyond. A split where it could not be measured leaves no value, and its
+    reason. One split keeps its own interval.
     """
     first = metrics[0]
     if len(metrics) == 1:
@@ -242,14 +249,15 @@ def over_splits(metrics: Sequence[Metric], ratio: float) -> Metric:
     if len(values) < len(metrics):
         missing = next(metric.reason for metric in metrics if metric.value is None)
         return Metric(value=None, n=len(metrics), reason=missing or "not measured on every split", **shape)
-    low, high = t_interval(values, ratio) or (None, None)
+    ends = t_interval(values, ratio)
+    least, most = _POSSIBLE.get(first.name, (-inf, inf))
     return Metric(
         value=settled(float(np.mean(values))),
         n=len(values),
-        low=low,
-        high=high,
+        low=None if ends is None else max(ends[0], least),
+        high=None if ends is None else min(ends[1], most),
         estimator=f"mean over {len(values)} splits; "
-        + (_interval_text(len(values), ratio) if low is not None else "all equal: no interval"),
+        + (_interval_text(len(values), ratio) if ends is not None else "all equal: no interval"),
         **shape,
     )
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from swarm_cli.report import model_charts
+from swarm_cli.report import charts, model_charts
 from swarm_cli.report.diagnosis import Confusion, diagnose
 from swarm_cli.report.page import page
 from swarm_cli.report.workers import Piece, busy, pieces
@@ -219,6 +219,14 @@ def test_a_dot_lies_at_its_confidence_and_accuracy_and_is_larger_with_more_rows(
     assert model_charts.calibration([]) == ""
 
 
+def test_a_score_below_zero_is_on_the_chart() -> None:
+    bars = [charts.Bar("bad", -0.4, -0.9, 0.1, "ratio"), charts.Bar("good", 0.8, 0.7, 1.0, "ratio")]
+    drawn = charts.intervals(bars, "r2")
+    begins = [float(x) for x in re.findall(r'class="whisker" d="M([\d.-]+) ', drawn)]
+    assert charts.LEFT <= begins[0] < begins[1]
+    assert ">1<" in drawn  # the axis ends at 1, which no r2 is beyond
+
+
 # -- the page ------------------------------------------------------------------------------------------------
 
 
@@ -236,14 +244,14 @@ def test_the_page_has_everything_once(html: str) -> None:
 
 
 def test_every_chart_is_told_in_words_and_in_a_table(html: str) -> None:
-    charts = re.findall(r'<svg [^>]*role="img" aria-label="([^"]+)"><title>([^<]+)</title>', html)
-    assert {label for label, _ in charts} >= {
+    drawn = re.findall(r'<svg [^>]*role="img" aria-label="([^"]+)"><title>([^<]+)</title>', html)
+    assert {label for label, _ in drawn} >= {
         "Calibration of the ensemble",
         "Time of the workers, by model",
         "accuracy of each model and of the ensemble, with intervals",
         "accuracy of each strategy, with intervals",
     }
-    assert all(label == title for label, title in charts)
+    assert all(label == title for label, title in drawn)
     assert "The bins as a table" in html
     assert "The pieces as a table" in html
     assert html.count("<svg") - html.count('role="img"') == html.count('aria-hidden="true"')

@@ -78,10 +78,11 @@ def _interval(bar: Bar, row: int, low: float, high: float) -> Markup:
 
 
 def _padded(low: float, high: float, *, ratio: bool) -> tuple[float, float]:
-    """Return the ends of the axis: a little beyond the numbers; a ratio ends at 0 and 1."""
+    """Return the ends of the axis: a little beyond the numbers; ratios that keep between 0 and 1 end there."""
     room = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
-    low, high = low - room, high + room
-    return (max(low, 0.0), min(high, 1.0)) if ratio and low < 1.0 and high > 0.0 else (low, high)
+    first, last = low - room, high + room
+    # An r2 may lie below 0.
+    return max(first, 0.0) if ratio and low >= 0 else first, min(last, 1.0) if ratio and high <= 1 else last
 
 
 def axis(low: float, high: float, unit: str, rows: int) -> Markup:

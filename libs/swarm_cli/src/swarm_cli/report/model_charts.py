@@ -104,7 +104,9 @@ def calibration(bins: Sequence[CalibrationBin]) -> Markup:
     rows = sum(one.rows for one in bins)
     points = [place(one.confidence, one.accuracy) for one in bins]
     parts.append(
-        Markup('<path class="whisker" d="M{}"/>').format("L".join(f"{x:.1f} {y:.1f}" for x, y in points))
+        Markup('<path class="whisker faint" d="M{}"/>').format(
+            "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+        )
     )
     parts += [
         Markup('<g><title>{}</title><circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"/></g>').format(

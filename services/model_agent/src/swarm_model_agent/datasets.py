@@ -24,12 +24,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import datasets
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 
-from swarm_common.errors import UsageError
+from swarm_common.datafiles import DataFile
+from swarm_common.errors import SwarmError, UsageError
 from swarm_common.events import Array
 from swarm_common.events.agent import DataPrepared
-from swarm_model_agent.params import DataParams, MakeClassification, MakeDrift, MakeRegression, read
+from swarm_model_agent.params import FILES, DataParams, MakeClassification, MakeDrift, MakeRegression, read
 
 Floats = NDArray[np.float64]
 #: Data sets that a worker keeps open.
@@ -65,6 +66,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     categorical: tuple[int, ...]
     notes: tuple[str, ...]
+    missing: bool = False
+    """Whether any row, trained on or held out, lacks a value."""
 
 
 class Training(msgspec.Struct, frozen=True):
@@ -129,6 +132,14 @@ def sealed() -> Iterator[None]:
         _sealed = before
 
 
+def path_of(file: DataFile) -> Path:
+    """Return where a user's file lies beside this worker: the service puts it there before it hands over a task."""
+    path = None if _store is None else _store / FILES / file.sha256
+    if path is None or not path.is_file():
+        raise SwarmError(f"{file} does not lie beside this worker")
+    return path
+
+
 def _recipe(params: DataParams) -> bytes:
     # Only what the data depend on: every model of a run then finds them where the first one left them.
     return msgspec.json.encode({name: getattr(params, name) for name in DataParams.__struct_fields__})
@@ -178,7 +189,8 @@ def _write(folder: Path, opened: Opened) -> None:
 def _prune(store: Path) -> None:
     """Remove the data sets that were not used for longest; whoever has one open keeps its pages."""
     found = sorted(
-        (entry for entry in store.iterdir() if entry.is_dir()), key=lambda entry: -entry.stat().st_mtime
+        (entry for entry in store.iterdir() if entry.is_dir() and entry.name != FILES),
+        key=lambda entry: -entry.stat().st_mtime,
     )
     for entry in found[_KEPT:]:
         shutil.rmtree(entry, ignore_errors=True)
@@ -194,29 +206,55 @@ def _split(params: DataParams) -> Opened:
             given=params.dataset,
             allowed=", ".join(DATASETS),
         )
+    if params.dataset != "file":
+        for name in ("file", "target", "problem"):
+            if getattr(params, name):
+                raise UsageError(
+                    f"params.{name} is for data set 'file'; this is {params.dataset}", field=f"params.{name}"
+                )
     table = loader(params)
     x = np.ascontiguousarray(table.x, dtype=np.float64)
     y = np.asarray(table.y, dtype=np.int64 if table.classes else np.float64)
-    shuffled = params.order == "shuffled"
     try:
-        x_train, x_test, y_train, y_test = train_test_split(
-            x,
-            y,
-            test_size=params.test_share,
-            shuffle=shuffled,
-            random_state=params.split_seed if shuffled else None,
-            stratify=y if shuffled and table.classes else None,
-        )
+        train, test = _parted(params, y, classes=bool(table.classes))
     except ValueError as error:
         raise UsageError(
             f"params.test_share: {params.dataset} cannot be split so: {error}",
-            field="params.test_share",
-            given=str(params.test_share),
+            field="params.test_fold" if params.test_fold else "params.test_share",
+            given=str(params.test_fold or params.test_share),
         ) from error
     about = About(
-        classes=table.classes, columns=table.columns, categorical=table.categorical, notes=table.notes
+        classes=table.classes,
+        columns=table.columns,
+        categorical=table.categorical,
+        notes=table.notes,
+        missing=bool(np.isnan(x).any()),
     )
-    return about, x_train, y_train, x_test, y_test
+    return about, x[train], y[train], x[test], y[test]
+
+
+def _parted(params: DataParams, y: NDArray[Any], *, classes: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the numbers of the training rows and of the held-out ones, as scikit-learn draws them."""
+    rows = np.arange(len(y))
+    if params.order == "time":
+        train, test = train_test_split(rows, test_size=params.test_share, shuffle=False)
+        return train, test
+    if params.test_fold is None:
+        train, test = train_test_split(
+            rows,
+            test_size=params.test_share,
+            random_state=params.split_seed,
+            stratify=y if classes else None,
+        )
+        return train, test
+    fold, folds = params.test_fold
+    if fold >= folds:
+        msg = f"of {folds} folds there are 0 to {folds - 1}"
+        raise ValueError(msg)
+    kind = StratifiedKFold if classes else KFold
+    drawn = list(kind(folds, shuffle=True, random_state=params.split_seed).split(rows, y))
+    train, test = drawn[fold]
+    return train, test
 
 
 def _bundled(load: Callable[..., Any]) -> Callable[[DataParams], Table]:
@@ -276,6 +314,12 @@ def make_drift(params: DataParams) -> Table:
     return Table(x=x, y=y, classes=("below", "above"))
 
 
+def _from_file(params: DataParams) -> Table:
+    from swarm_model_agent.files import load_file  # noqa: PLC0415 - loads polars, which nothing else needs
+
+    return load_file(params)
+
+
 def _unit(vector: Floats) -> Floats:
     return np.asarray(vector / np.linalg.norm(vector))
 
@@ -284,6 +328,7 @@ DATASETS: dict[str, Callable[[DataParams], Table]] = {
     "breast_cancer": _bundled(datasets.load_breast_cancer),
     "diabetes": _bundled(datasets.load_diabetes),
     "digits": _bundled(datasets.load_digits),
+    "file": _from_file,
     "synthetic_classification": _made_classification,
     "synthetic_drift": make_drift,
     "synthetic_regression": _made_regression,

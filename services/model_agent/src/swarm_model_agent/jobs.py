@@ -53,6 +53,7 @@ JOBS: dict[str, Callable[[Job, Any], Sequence[Data]]] = {
     "evaluate": _evaluate,
     "halving_search": _halving_search,
     "prepare": _prepare,
+    "prepare_file": _prepare,
     "train": _train,
     "train_part": _train_part,
 }

@@ -14,6 +14,9 @@ Count = Annotated[int, Meta(ge=1)]
 #: What scikit-learn takes as ``random_state``.
 Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 
+#: Where under the directory of data sets the files of users lie, each under its sha256.
+FILES = "files"
+
 
 class DataParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which data, and how they are split."""
@@ -23,6 +26,8 @@ class DataParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     split_seed: Seed = 42
     order: Literal["shuffled", "time"] = "shuffled"
     """``time`` keeps the rows as they come: the first are trained on, the last are held out."""
+    test_fold: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=2)]] | None = None
+    """Hold out this fold of that many, in place of ``test_share`` of the rows: ``(0, 3)`` is the first of three."""
     make: dict[str, Any] = {}
     """For made data: see :class:`MakeClassification`, :class:`MakeRegression` and :class:`MakeDrift`."""
     file: str = ""
@@ -169,6 +174,7 @@ JOB_PARAMS: dict[str, type[msgspec.Struct]] = {
     "evaluate": EvaluateParams,
     "halving_search": HalvingParams,
     "prepare": DataParams,
+    "prepare_file": DataParams,
     "train": TrainParams,
     "train_part": PartParams,
 }

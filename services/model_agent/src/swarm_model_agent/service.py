@@ -5,16 +5,18 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 import msgspec
 
-from swarm_common.errors import TaskFailed
+from swarm_common.errors import SwarmError, TaskFailed, UsageError
 from swarm_common.events import Data
 from swarm_common.events.agent import PartTrained, TaskDone
 from swarm_common.runtime.host import Context, usable_cores
 from swarm_common.runtime.service import Service, Work
-from swarm_model_agent.params import JOB_PARAMS, AssembleParams, read
+from swarm_model_agent.fetching import Files
+from swarm_model_agent.params import FILES, JOB_PARAMS, AssembleParams, read
 from swarm_model_agent.pool import WarmPool
 from swarm_model_agent.wire import decode_answer, events_of, job
 
@@ -23,21 +25,24 @@ pool = WarmPool()
 _instance = "offline"
 _store = ""
 _scratch: tempfile.TemporaryDirectory[str] | None = None
+_files: Files | None = None
 
 #: Kinds of task whose events depend on their parameters alone, so that doing them again is cheap and tells something.
+#: Not `prepare_file`: its file lies in the object store, and a log is decided again without one.
 _PURE = ("prepare",)
 
 
 @service.on_start
 async def warm_up(context: Context) -> None:
     """Start the workers beside, so that the service is ready at once; the first tasks wait for them."""
-    global _instance, _store, _scratch  # noqa: PLW0603 - known only when the service has started
+    global _instance, _store, _scratch, _files  # noqa: PLW0603 - known only when the service has started
     _instance = context.instance
     if context.settings.data_dir:
         _store = str(Path(context.settings.data_dir) / "datasets")
     else:
         _scratch = tempfile.TemporaryDirectory(prefix="swarm-datasets-")
         _store = _scratch.name
+    _files = Files(Path(_store) / FILES, context.log.blobs)
     pool.resize(context.settings.cpu_workers or usable_cores())
     context.spawn(pool.warm(), "warm-up")
 
@@ -81,13 +86,30 @@ def _in_a_worker(kind: str) -> Callable[[Work], Awaitable[Sequence[Data]]]:
         task = work.task
         params = read(task.params, JOB_PARAMS[kind])
         frame = job(kind, task.task, params, seed=task.seed, instance=_instance, store=_store)
-        reply = await pool.run(frame)
+        async with _beside(kind, getattr(params, "file", "")):
+            reply = await pool.run(frame)
         return [
             msgspec.structs.replace(data, waited_s=reply.waited_s) if hasattr(data, "waited_s") else data
             for data in events_of(decode_answer(reply.frame))
         ]
 
     return handle
+
+
+def _beside(kind: str, file: str) -> AbstractAsyncContextManager[None]:
+    """Have a user's file beside the workers while a task is done that needs it."""
+    if not file:
+        return nullcontext()
+    if kind in _PURE:
+        raise UsageError(
+            f"a task of kind {kind} makes its data itself; data of a file are prepared by kind prepare_file",
+            field="kind",
+            given=kind,
+            allowed="prepare_file",
+        )
+    if _files is None:
+        raise SwarmError(f"{file} lies in the object store, and no broker is there to fetch it from")
+    return _files.holding(file)
 
 
 for _kind in JOB_PARAMS:

@@ -27,15 +27,17 @@ from sklearn.ensemble import (
 )
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.pipeline import Pipeline
 
 from swarm_common import clock
 from swarm_common.errors import UsageError
 from swarm_common.events import Array
 from swarm_common.events.agent import ModelTrained, PartTrained, Predicted
 from swarm_common.pipelines import read_spec
+from swarm_model_agent import tables
 from swarm_model_agent.assembling import assemble
 from swarm_model_agent.datasets import Floats, Training, load_held_out, load_training
-from swarm_model_agent.models import build, hyperparameters_of
+from swarm_model_agent.models import build, estimator, hyperparameters_of, wants_scaling
 from swarm_model_agent.params import PartParams, Stream, TrainParams
 
 _MAX_SEED = 2**32 - 1
@@ -90,7 +92,7 @@ def train_part(task: str, params: PartParams, *, seed: int, instance: str = "") 
         with _blaming(params):
             if params.trees is not None:
                 hyperparameters = hyperparameters_of(model)  # the whole forest's
-                model = _some_trees(model, params, seed)
+                model = _some_trees(model, params)
             work = Meter()
             if params.stream is not None and params.fold is None:
                 fit_s, predictions = _follow(model, data, params, params.stream)
@@ -145,13 +147,17 @@ def model_of(params: TrainParams, data: Training, seed: int) -> BaseEstimator:
         return pipeline_of(
             read_spec(params.spec), data.problem, categorical=data.about.categorical, seed=seed
         )
+    device = {} if params.device == "cpu" else {"device": params.device}
+    if tables.needs_wrapping(data):
+        name = params.model_type
+        return tables.wrapped(
+            estimator(name, data.problem, params.hyperparameters, seed=seed, **device),
+            data,
+            scale=params.scale and wants_scaling(name),
+            fill=name not in tables.TAKE_MISSING,
+        )
     return build(
-        params.model_type,
-        data.problem,
-        params.hyperparameters,
-        seed=seed,
-        scale=params.scale,
-        **({} if params.device == "cpu" else {"device": params.device}),
+        params.model_type, data.problem, params.hyperparameters, seed=seed, scale=params.scale, **device
     )
 
 
@@ -235,31 +241,33 @@ def _blaming(params: TrainParams) -> Iterator[None]:
         ) from error
 
 
-def _some_trees(model: BaseEstimator, params: PartParams, seed: int) -> BaseEstimator:
-    """Return the forest that has only the trees from the first up to the second of ``params.trees``.
+def _some_trees(model: BaseEstimator, params: PartParams) -> BaseEstimator:
+    """Return the model whose forest has only the trees from the first up to the second of ``params.trees``.
 
     Each tree's own seed is one draw from the forest's ``random_state``: with the draws of the trees before skipped,
     these trees are those of the whole forest.
     """
     assert params.trees is not None  # noqa: S101 - the caller has looked
     first, last = params.trees
-    if not isinstance(model, _FORESTS) or model.warm_start or model.oob_score:
+    steps = model.steps if isinstance(model, Pipeline) else ()
+    forest = steps[-1][1] if steps else model
+    if not isinstance(forest, _FORESTS) or forest.warm_start or forest.oob_score:
         raise UsageError(
             f"params.trees is for forests; {params.model} ({params.model_type}) has no trees to share out",
             field="params.trees",
             given=str(params.trees),
         )
-    if not first < last <= model.n_estimators:
+    if not first < last <= forest.n_estimators:
         raise UsageError(
-            f"params.trees is {first} to {last}; the forest has {model.n_estimators}",
+            f"params.trees is {first} to {last}; the forest has {forest.n_estimators}",
             field="params.trees",
             given=f"{first} to {last}",
-            allowed=f"0 to {model.n_estimators}",
+            allowed=f"0 to {forest.n_estimators}",
         )
-    stated = params.hyperparameters.get("random_state", seed)
-    draws = np.random.RandomState(stated)
+    draws = np.random.RandomState(forest.random_state)
     draws.randint(np.iinfo(np.int32).max, size=first)
-    return clone(model).set_params(n_estimators=last - first, random_state=draws)
+    some = clone(forest).set_params(n_estimators=last - first, random_state=draws)
+    return Pipeline([*clone(model).steps[:-1], (steps[-1][0], some)]) if steps else some
 
 
 def _follow(

@@ -112,10 +112,15 @@ async def plain(url: str) -> AsyncIterator[NatsClient]:
 
 
 @contextlib.contextmanager
-def stack(replicas: Mapping[str, int] | None = None) -> Iterator[tuple[Settings, State]]:
-    """Run the embedded stack in a directory of its own; it is ready when this gives it."""
+def stack(
+    replicas: Mapping[str, int] | None = None, *, cpu_workers: int = 0
+) -> Iterator[tuple[Settings, State]]:
+    """Run the embedded stack in a directory of its own; it is ready when this gives it.
+
+    ``cpu_workers`` is how many processes train; 0 means one a core.
+    """
     with scratch() as home:
-        settings = Settings(home=str(home), nats_port=0, log_level="warning")
+        settings = Settings(home=str(home), nats_port=0, log_level="warning", cpu_workers=cpu_workers)
         started = control.up(settings, replicas)
         try:
             yield settings, started.state

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn import datasets as oracle
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 
 from swarm_common.errors import UsageError
 from swarm_model_agent import datasets
@@ -61,6 +61,16 @@ def test_made_regression_is_scikit_learns() -> None:
     assert np.array_equal(found[1], x_test)
     assert np.array_equal(found[3], y_test)
     assert load_training(DataParams(dataset="synthetic_regression", make=make)).classes == ()
+
+
+@pytest.mark.parametrize("name", ["wine", "diabetes"])
+def test_folds_are_held_out_in_turn_as_scikit_learn_cuts_them(name: str) -> None:
+    x, y = getattr(oracle, f"load_{name}")(return_X_y=True)
+    kind = KFold if name == "diabetes" else StratifiedKFold
+    for fold, (train, test) in enumerate(kind(3, shuffle=True, random_state=5).split(x, y)):
+        found = parts(DataParams(dataset=name, split_seed=5, test_fold=(fold, 3)))
+        expected = [x[train], x[test], y[train], y[test]]
+        assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_the_event_tells_sizes_truth_and_hash() -> None:
@@ -159,6 +169,8 @@ def test_a_stream_keeps_its_order_and_its_rule_turns() -> None:
         (DataParams(dataset="iris"), "params.dataset"),
         (DataParams(dataset="wine", make={"n_samples": 5}), "params.make"),
         (DataParams(dataset="wine", test_share=0.001), "params.test_share"),
+        (DataParams(dataset="wine", test_fold=(3, 3)), "params.test_fold"),
+        (DataParams(dataset="wine", test_fold=(0, 500)), "params.test_fold"),
         (DataParams(dataset="synthetic_classification", make={**MADE, "n_classes": 99}), "params.make"),
         (DataParams(dataset="synthetic_classification", make={"rows": 5}), "params.make.rows"),
         (DataParams(dataset="synthetic_regression", make={"n_samples": 0}), "params.make.n_samples"),

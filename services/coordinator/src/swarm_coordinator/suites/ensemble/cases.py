@@ -301,6 +301,14 @@ def split_params(*, iterations: int, folds: int) -> tuple[Param, ...]:
             high=0.5,
             description="share of rows held out",
         ),
+        Param(
+            name="test_folds",
+            type="int",
+            default=0,
+            low=0,
+            high=20,
+            description="2 and more hold out each of so many folds in turn, in place of test_share; iterations repeat",
+        ),
     )
 
 

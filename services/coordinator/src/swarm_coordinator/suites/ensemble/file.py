@@ -16,7 +16,7 @@ from swarm_coordinator.suites.ensemble.cases import (
     split_params,
 )
 from swarm_coordinator.suites.ensemble.results import ensemble_metrics, ensemble_result, one
-from swarm_coordinator.suites.ensemble.tasks import Plan, check_folds, ensemble_tasks, prepare_task
+from swarm_coordinator.suites.ensemble.tasks import Plan, check_folds, ensemble_tasks, prepare_task, splits_of
 from swarm_coordinator.suites.noop import seconds
 
 
@@ -41,8 +41,7 @@ def _data(sofar: SoFar, split: int) -> dict[str, Any]:
         "dataset": "file",
         "file": params["data"],
         "target": params["target"],
-        "test_share": params["test_share"],
-        "split_seed": (sofar.seed + split) % 2**32,
+        **splits_of(params, sofar.seed)[split],
     }
     if params["problem"] != "auto":
         data["problem"] = params["problem"]
@@ -58,7 +57,7 @@ def _plan(sofar: SoFar) -> Plan:
     params = dict(sofar.params)
     params["models"] = params["models"] or [model.name for model in known]
     return Plan(
-        data=tuple(_data(sofar, split) for split in range(params["iterations"])),
+        data=tuple(_data(sofar, split) for split in range(len(splits_of(params, sofar.seed)))),
         models=tuple(members_of(known, params)),
         strategies=(params["combination"],),
         folds=params["folds"],

@@ -28,13 +28,13 @@ from swarm_coordinator.suites.noop import seconds
 
 #: The one that stands for the ensemble where a single number is wanted.
 _FIRST = "weighted"
-_OFFERED = tuple(name for name in CLASSES if name not in {"best_single", "best"})
+_OFFERED = tuple(name for name in CLASSES if name != "best")
 
 
 def _plan(sofar: SoFar) -> Plan:
     case = CASES[sofar.params["case"]]
     fitting = [name for name in (_OFFERED if case.classes else VALUES) if name in _OFFERED]
-    chosen = sofar.params["strategies"] or fitting
+    chosen = sofar.params["strategies"] or [name for name in fitting if name != "best_single"]
     wrong = [name for name in chosen if name not in fitting]
     if wrong:
         raise UsageError(

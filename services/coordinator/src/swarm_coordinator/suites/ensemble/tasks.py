@@ -55,26 +55,37 @@ def plan_of(
     """Return the plan of a case; raises :class:`UsageError` for parameters that do not go together."""
     check_folds(params["folds"], strategies)
     rows = params.get("rows") or case.rows
-    data = []
-    for iteration in range(params["iterations"]):
-        wanted = {
-            "dataset": case.dataset,
-            "test_share": params["test_share"],
-            "split_seed": (seed + iteration) % 2**32,
-        }
-        if case.make:
-            wanted["make"] = {**case.make, "n_samples": rows, "random_state": seed}
-        data.append(wanted)
+    made = {"make": {**case.make, "n_samples": rows, "random_state": seed}} if case.make else {}
+    share = 1 / params["test_folds"] if params["test_folds"] else params["test_share"]
     return Plan(
-        data=tuple(data),
+        data=tuple({"dataset": case.dataset, **split, **made} for split in splits_of(params, seed)),
         models=tuple(models),
         strategies=strategies,
         folds=params["folds"],
         device=params["device"],
-        rows=math.ceil(rows * (1 - params["test_share"])),
+        rows=math.ceil(rows * (1 - share)),
         features=case.features,
         classes=case.classes,
     )
+
+
+def splits_of(params: Mapping[str, Any], seed: int) -> list[dict[str, Any]]:
+    """Return how rows are held out, a set of parameters for each split: ``iterations`` times, or as often every fold.
+
+    Raises :class:`UsageError` for a single fold, which would hold out everything.
+    """
+    folds = params["test_folds"]
+    if folds == 1:
+        raise UsageError(
+            "params.test_folds is 1, which would hold out all rows; 0 holds out test_share of them",
+            field="params.test_folds",
+            given="1",
+            allowed="0, 2 to 20",
+        )
+    seeds = [(seed + iteration) % 2**32 for iteration in range(params["iterations"])]
+    if not folds:
+        return [{"test_share": params["test_share"], "split_seed": drawn} for drawn in seeds]
+    return [{"split_seed": drawn, "test_fold": [fold, folds]} for drawn in seeds for fold in range(folds)]
 
 
 def check_folds(folds: int, strategies: Iterable[str]) -> None:

@@ -151,6 +151,7 @@ def _so_far(state: RunState, started: Started, elapsed_s: float) -> SoFar:
         step=state.step,
         results=state.results,
         facts=state.facts,
+        planned=state.tasks,
         elapsed_s=elapsed_s,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -83,6 +83,8 @@ class SoFar(msgspec.Struct, frozen=True, kw_only=True):
     """By task: the event that concluded it."""
     facts: Mapping[str, tuple[Fact, ...]] = {}
     """By task: everything that was recorded of it, the result included, in the order of the log."""
+    planned: Container[str] = frozenset()
+    """Tasks that the run has, whatever became of them: a planner that is asked between results plans none twice."""
     elapsed_s: float = 0.0
     """Since the run started."""
 

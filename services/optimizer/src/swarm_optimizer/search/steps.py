@@ -57,6 +57,7 @@ class Ground:
         self.budget = budget
         self.batch = batch
         self.seed = seed
+        self.arm = arm
         self.recipes = recipes
         self.rng = random.Random(f"{seed}/{arm}")  # noqa: S311 - a search, not a secret
         self.trials: list[Trial] = []

@@ -31,7 +31,9 @@ def ask(ground: Ground) -> list[Spec]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.TPESampler(
-            seed=_seed(ground.seed, len(ground.trials)), n_startup_trials=startup, constant_liar=True
+            seed=_seed(ground.seed, ground.arm, len(ground.trials)),
+            n_startup_trials=startup,
+            constant_liar=True,
         )
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in ground.trials:
@@ -59,8 +61,8 @@ def _optuna() -> ModuleType:
     return module
 
 
-def _seed(seed: int, place: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}/tpe/{place}".encode()).digest()[:4], "little")
+def _seed(seed: int, arm: str, place: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{arm}/{place}".encode()).digest()[:4], "little")
 
 
 def _suggest(trial: Any, space: Space) -> Spec:

@@ -12,7 +12,8 @@ from swarm_common.errors import NotFound, UsageError
 from swarm_common.events import Array, digest_view
 from swarm_common.events.agent import DataPrepared, Predicted
 from swarm_common.events.consensus import Reached
-from swarm_consensus.service import _rehearse, combine
+from swarm_consensus.combining import STRATEGIES
+from swarm_consensus.service import _rehearse, adapt, combine
 
 rng = np.random.default_rng(5)
 Y_TRAIN, Y_TEST = rng.integers(0, 2, 80), rng.integers(0, 2, 20)
@@ -58,6 +59,18 @@ async def test_an_answer_is_made(log: Any) -> None:
     assert found.prediction.numpy().shape == (20, 2)
     assert set(found.gain) == set(found.gain_low) == set(found.gain_high) == {"a", "b"}
     assert found.consensus_s > 0
+    assert found.diversity == pytest.approx(1 - found.agreement)
+    assert np.shape(found.disagreement) == np.shape(found.q_statistic) == (2, 2)
+    assert found.variance > 0
+    for rows in (found.row_confidence, found.row_agreement):
+        assert (rows.dtype, rows.shape) == ("<f4", (20,))
+    assert found.row_confidence.numpy().mean() == pytest.approx(found.confidence)
+
+
+async def test_best_names_what_it_chose_and_what_it_considered(log: Any) -> None:
+    found = await reached(log, strategy="best")
+    assert set(found.considered) == set(STRATEGIES) - {"best"}
+    assert found.considered[found.strategy] == min(found.considered.values())
 
 
 async def test_the_same_inputs_give_the_same_answer(log: Any) -> None:
@@ -66,7 +79,7 @@ async def test_the_same_inputs_give_the_same_answer(log: Any) -> None:
     assert digest_view(one) == digest_view(again)
 
 
-@pytest.mark.parametrize("strategy", ["weighted", "soft", "majority"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_the_held_out_truth_is_not_read(log: Any, strategy: str) -> None:
     other = type(log)()
     shuffled = prepared(1 - Y_TEST)
@@ -92,6 +105,91 @@ async def test_a_missing_input_is_an_error_that_may_pass(log: Any) -> None:
     log.add(prepared())
     with pytest.raises(NotFound, match="train-b"):
         await combine(log.task("combine", needs=("prepare", "train-b"), params={"strategy": "soft"}))
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({"strategy": "mean"}, "params.strategy"),
+        ({"strategy": ["weighted"]}, "params.strategy"),
+        ({"strategy": "weighted", "picks": 10}, "params.picks"),
+        ({"strategy": "stacking", "C": 1.0}, "params.C"),
+        ({"strategy": "greedy", "iterations": 10}, "params.iterations"),
+        ({"strategy": "greedy", "picks": 0}, "params.picks"),
+        ({"strategy": "greedy", "picks": 2.5}, "params.picks"),
+        ({"strategy": "greedy", "picks": True}, "params.picks"),
+        ({"strategy": "greedy", "picks": 1001}, "params.picks"),
+    ],
+)
+async def test_what_a_strategy_would_not_heed_is_refused(
+    log: Any, params: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        await reached(log, **params)
+    assert caught.value.field == field
+
+
+async def test_picks_change_what_greedy_does(log: Any) -> None:
+    one, many = [
+        await reached(type(log)(), strategy="greedy", **more) for more in ({"picks": 1}, {"picks": 40})
+    ]
+    assert max(one.weights.values()) == 1
+    assert one.weights != many.weights
+
+
+# -- adapt -------------------------------------------------------------------------------------------------
+
+
+async def followed(log: Any, data: DataPrepared | None = None, **params: Any) -> Reached:
+    for event in (data or prepared(), predicted("a"), predicted("b")):
+        log.add(event)
+    return await adapt(log.task("adapt", task="adapt", needs=NEEDS, params=params, seed=42))
+
+
+async def test_a_stream_is_followed(log: Any) -> None:
+    found = await followed(log, block=8)
+    assert (found.task, found.strategy, found.members) == ("adapt", "adaptive", ("a", "b"))
+    assert np.shape(found.trajectory) == (3, 2)
+    assert sum(found.weights.values()) == pytest.approx(1)
+    assert (found.out_of_fold_score, found.gain) == (None, {})
+    assert found.prediction.numpy().shape == (20, 2)
+    assert digest_view(found) == digest_view(await adapt(log.work(log.events[-1])))
+
+
+async def test_what_was_predicted_does_not_know_the_last_blocks_truth(log: Any) -> None:
+    turned = Y_TEST.copy()
+    turned[16:] = 1 - turned[16:]
+    one, other = await followed(log, block=8), await followed(type(log)(), prepared(turned), block=8)
+    assert one.prediction == other.prediction
+    assert one.weights != other.weights
+
+
+async def test_every_parameter_of_adapt_changes_its_work(log: Any) -> None:
+    ways = [{"block": 8}, {"block": 4}, {"block": 8, "rate": 1.0}, {"block": 8, "share": 0.2}]
+    found = [await followed(type(log)(), **way) for way in ways]
+    assert len({str(one.trajectory) for one in found}) == len(ways)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"block": 0},
+        {"block": 20},
+        {"block": 2.0},
+        {"block": True},
+        {"rate": -1.0},
+        {"rate": float("inf")},
+        {"rate": float("nan")},
+        {"rate": "fast"},
+        {"share": 1.0},
+        {"share": -0.1},
+        {"speed": 1},
+    ],
+)
+async def test_what_adapt_cannot_do_is_refused_by_name(log: Any, params: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        await followed(log, **params)
+    assert caught.value.field == f"params.{next(iter(params))}"
 
 
 def test_the_rehearsal_works() -> None:

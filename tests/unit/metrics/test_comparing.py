@@ -205,7 +205,7 @@ def test_a_difference_on_every_split_is_found() -> None:
     found = compare_splits(
         pairs((0.95, 0.90), (0.96, 0.90), (0.94, 0.90), (0.95, 0.89), (0.96, 0.91)),
         metric=metric(),
-        baseline="best single",
+        baseline="svm",
         ratio=0.25,
     )
     assert (found.difference, found.n, found.baseline, found.verdict) == (0.052, 5, "svm", "better")
@@ -222,9 +222,11 @@ def test_less_error_is_better() -> None:
     assert found.difference < 0
 
 
-def test_baselines_of_several_splits_have_one_name() -> None:
-    mixed = [Pair(ensemble=0.9, baseline=0.8, model="svm"), Pair(ensemble=0.9, baseline=0.7, model="tree")]
-    assert compare_splits(mixed, metric=metric(), baseline="best single", ratio=0.2).baseline == "best single"
+def test_splits_that_share_no_rows_need_no_correction() -> None:
+    found = compare_splits(pairs((0.9, 0.8), (0.8, 0.75)), metric=metric(), baseline="static", ratio=0)
+    assert (found.baseline, found.method) == ("static", "paired t-test")
+    assert found.estimator == "mean of the differences on 2 splits; 95 % t-interval"
+    assert found.p_value == pytest.approx(stats.ttest_rel([0.9, 0.8], [0.8, 0.75]).pvalue)
 
 
 def test_equal_differences_leave_nothing_to_test_against() -> None:

@@ -104,6 +104,25 @@ async def test_other_tasks_are_a_baseline_too(log: Any) -> None:
     ]
 
 
+async def test_baselines_are_called_by_what_they_have_in_common(log: Any) -> None:
+    fill(log, best="tree")
+    assert (await compared(log, metric="accuracy", **ROWS)).comparison.baseline == "tree"
+    log.add(scored("score-3", 0.9, 0.8, 0.7, best="svm"))
+    found = await compared(log, (*SPLITS, "score-3"), metric="accuracy", **ROWS)
+    assert found.comparison.baseline == "best single"
+    others = ["score-random", "score-random-2", "score-random-3"]
+    for task in others:
+        log.add(scored(task, 0.9, 0.9, 0.9))
+    found = await compared(log, (*SPLITS, *others), metric="accuracy", baseline=others, **ROWS)
+    assert found.comparison.baseline == "random"
+
+
+async def test_splits_that_share_no_rows_are_said_so_by_no_test_rows(log: Any) -> None:
+    fill(log)
+    found = await compared(log, metric="accuracy", train_rows=80, test_rows=0)
+    assert found.comparison.method == "paired t-test"
+
+
 async def test_one_split_says_what_its_rows_said(log: Any) -> None:
     versus = Comparison(
         metric="accuracy", baseline="svm", difference=0.01, p_value=0.3, method="McNemar's exact test", n=20,
@@ -135,6 +154,7 @@ async def test_ids_of_events_stay_out_of_the_digest(log: Any) -> None:
         ({"metric": "accuracy", "baseline": ["score-0"]}, "params.baseline", "needs one beside it"),
         ({"metric": "accuracy", "baseline": list(SPLITS)}, "params.baseline", "needs one beside it"),
         ({"metric": "accuracy", "train_rows": 0}, "params.train_rows", "at least 1"),
+        ({"metric": "accuracy", "test_rows": 2.5}, "params.train_rows", "at least 1"),
         ({"metric": "accuracy", "test_rows": None}, "params.train_rows", "agent.data_prepared"),
     ],
 )

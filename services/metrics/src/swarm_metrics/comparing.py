@@ -188,9 +188,9 @@ def compare_splits(
 ) -> Comparison:
     """Compare two sides over splits of the same rows.
 
-    ``metric`` gives name and direction, ``baseline`` what the other side is called where it is not one model, ``ratio``
-    test rows by training rows. One split is not tested here: ``single`` says what its rows show, where they were
-    compared in this metric. Without any variance there is no test either, unless nothing differs at all (p is 1).
+    ``metric`` gives name and direction, ``baseline`` the name of the other side, ``ratio`` test rows by training rows
+    (0 where the splits share no rows). One split is not tested here: ``single`` says what its rows show, where they
+    were compared in this metric. Without any variance there is no test either, unless nothing differs at all (p is 1).
     Raises :class:`UsageError` for a metric in which nothing is better.
     """
     if metric.better == "neither":
@@ -208,11 +208,10 @@ def compare_splits(
     reason = "" if tested else _ONE_SPLIT if len(pairs) == 1 else _NO_VARIANCE
     if tested is None and len(pairs) > 1 and all(abs(each) < 1e-12 for each in differences):
         p_value, low, high, difference, reason = 1.0, 0.0, 0.0, 0.0, ""
-    names = {pair.model for pair in pairs}
     return Comparison(
         metric=metric.name,
         better=metric.better,
-        baseline=names.pop() if len(names) == 1 else baseline,
+        baseline=baseline,
         difference=difference,
         low=low,
         high=high,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 from typing import Any
 
 from swarm_common.errors import UsageError
@@ -21,8 +22,9 @@ def compare(
 
     ``metric`` is the name of a metric; ``baseline`` is ``best_single`` (the model that each split's scoring names) or a
     list of the tasks among ``scored`` that are the other side, paired in order with the rest; ``train_rows`` and
-    ``test_rows`` are those of each split, where ``prepared`` does not say them. Raises :class:`UsageError` for what
-    does not go together, and for a metric that was not measured on every split.
+    ``test_rows`` are those of each split, where ``prepared`` does not say them; ``test_rows`` 0 says that the splits
+    share no rows. Raises :class:`UsageError` for what does not go together, and for a metric that was not measured on
+    every split.
     """
     name = _metric_param(params)
     own, other = _sides(scored, params.get("baseline", BEST_SINGLE))
@@ -52,12 +54,22 @@ def compare(
         comparison=compare_splits(
             pairs,
             metric=ensemble[0],
-            baseline="best single" if other is None else ", ".join(models),
+            baseline=_name_of(models) if other is None else _stem_of(models),
             ratio=ratio,
             single=own[0].versus_best if other is None else None,
         ),
         elapsed_s=0.0,
     )
+
+
+def _name_of(models: Sequence[str]) -> str:
+    return models[0] if len(set(models)) == 1 else "best single"
+
+
+def _stem_of(tasks: Sequence[str]) -> str:
+    """Return what the tasks' names have in common: ``random`` of ``score-random`` and ``score-random-2``."""
+    words = commonprefix([task.split("-") for task in tasks])  # noqa: RUF071 - no paths: their words are compared
+    return "-".join(words).removeprefix("score-") or ", ".join(tasks)
 
 
 def _metric_param(params: Mapping[str, Any]) -> str:

@@ -16,10 +16,11 @@ from swarm_cli.report.page import page
 from swarm_cli.report.workers import Piece, busy, pieces
 from swarm_cli.timeline import worker_of
 from swarm_common.events import Array, Metric
-from swarm_common.events.agent import DataPrepared, ModelTrained, PartTrained
+from swarm_common.events.agent import CandidateEvaluated, DataPrepared, ModelTrained, PartTrained
 from swarm_common.events.benchmark import Completed, Started
 from swarm_common.events.consensus import Reached
 from swarm_common.events.metrics import CalibrationBin, Scored
+from swarm_common.pipelines import Spec
 from swarm_common.runs import fold
 
 NOTHING = Array("<f8", (1,), b"\0" * 8)
@@ -133,6 +134,19 @@ def test_work_begins_when_the_worker_says_and_lasts_as_long_as_it_took(log: Any)
         ("host-1/10", "svm", "", 1.25, 1.0, 1.5),
         ("host-1/11", "tree", "trees 1 to 50", 2.0, 0.75, 0.6),
     ]
+
+
+def test_the_candidates_of_a_search_are_its_work(log: Any) -> None:
+    log.add(started())
+    log.add(
+        CandidateEvaluated(
+            task="evaluate-7", arm="random", candidate="c7", spec=Spec(model="svm"), rows=10, folds=2,
+            score_name="accuracy", fits=2.0, fit_s=0.5, fold_s=(0.2, 0.3), cpu_s=0.6, max_rss_bytes=1,
+            worker="host-1/10", started="2027-01-15T08:00:03Z", waited_s=0.0,
+        )
+    )  # fmt: skip
+    (only,) = pieces(log.events)
+    assert (only.model, only.what, only.start_s, only.wall_s) == ("random", "c7", 3.0, 0.5)
 
 
 def test_what_sums_up_parts_is_no_work_of_its_own(log: Any) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from swarm_common import clock
 from swarm_common.events import Event
+from swarm_common.events.agent import CandidateEvaluated, ModelTrained, PartTrained
 
-#: A worker's events say when it ``started`` by the worker's clock, how long it took, and on which ``worker``.
-_WORK = frozenset({"agent.model_trained", "agent.part_trained", "agent.candidate_evaluated"})
+#: Each says when it ``started`` by the worker's clock, how long it took, and on which ``worker``.
+_Trained = ModelTrained | PartTrained | CandidateEvaluated
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,8 +19,9 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
 
     worker: str
     model: str
+    """Or the search that asked for it."""
     what: str
-    """Which part of the model's training, where it was not all of it."""
+    """Which part of the model's training, where it was not all of it; the candidate of a search."""
     start_s: float
     wall_s: float
     cpu_s: float | None = None
@@ -38,44 +39,47 @@ def pieces(events: Sequence[Event]) -> list[Piece]:
     )
     if began_ns is None:
         return []
-    found = [
-        _piece(event.data, began_ns) for event in events if event.type in _WORK and event.data is not None
-    ]
+    found = [_piece(event.data, began_ns) for event in events if isinstance(event.data, _Trained)]
     return sorted((one for one in found if one is not None), key=lambda one: (one.start_s, one.worker))
 
 
-def _piece(data: Any, began_ns: int) -> Piece | None:
-    """Return what an event tells; ``None`` where it sums up parts that have events of their own, or says no time."""
-    started, wall_s = getattr(data, "started", ""), _wall_s(data)
-    if not started or wall_s is None or getattr(data, "parts", 1) > 1:
+def _piece(data: _Trained, began_ns: int) -> Piece | None:
+    """Return what an event tells; ``None`` where it sums up parts, which have events of their own."""
+    if isinstance(data, ModelTrained) and data.parts > 1:
         return None
     return Piece(
-        worker=getattr(data, "worker", ""),
-        model=str(getattr(data, "model", "") or getattr(data, "candidate", "") or data.task),
+        worker=data.worker,
+        model=data.arm or "candidates" if isinstance(data, CandidateEvaluated) else data.model,
         what=_what(data),
         # Two hosts' clocks may differ; nothing began before the run.
-        start_s=max(0.0, (clock.parse_ns(started) - began_ns) / 1e9),
-        wall_s=wall_s,
-        cpu_s=getattr(data, "cpu_s", None),
+        start_s=max(0.0, (clock.parse_ns(data.started) - began_ns) / 1e9),
+        wall_s=_wall_s(data),
+        cpu_s=data.cpu_s,
     )
 
 
-def _wall_s(data: Any) -> float | None:
-    elapsed: float | None = getattr(data, "elapsed_s", None)
-    if elapsed is not None:
-        return elapsed
-    fit: float | None = getattr(data, "fit_s", None)
-    return None if fit is None else fit + sum(getattr(data, "fold_s", ())) + getattr(data, "score_s", 0.0)
+def _wall_s(data: _Trained) -> float:
+    match data:
+        case ModelTrained():
+            return sum(data.fold_s) + data.fit_s + data.score_s
+        case PartTrained():
+            return data.elapsed_s
+        case CandidateEvaluated():
+            return data.fit_s  # of all its fits and predictions
 
 
-def _what(data: Any) -> str:
-    fold, trees = getattr(data, "fold", None), getattr(data, "trees", None)
-    parts = [] if fold is None else [f"fold {fold + 1}"]
-    if trees is not None:
-        parts.append(f"trees {trees[0] + 1} to {trees[1]}")
-    if not parts and data.type == "agent.part_trained":
-        parts.append("all training rows")
-    return ", ".join(parts)
+def _what(data: _Trained) -> str:
+    match data:
+        case ModelTrained():
+            return ""
+        case CandidateEvaluated():
+            return data.candidate
+        case PartTrained(trees=(first, behind)):
+            return f"trees {first + 1} to {behind}"
+        case PartTrained(fold=None):
+            return "all training rows"
+        case PartTrained():
+            return f"fold {(data.fold or 0) + 1}"
 
 
 def busy(found: Sequence[Piece]) -> dict[str, float]:

@@ -405,6 +405,5 @@ def test_a_file_is_split_as_other_data_and_its_event_tells_what_was_done(keep: K
     assert (told.classes, told.categorical, told.n_features) == (("no", "yes"), (1,), 2)
     assert "column same left out: it has a single value" in told.notes
     training, held_out = load_training(params), load_held_out(params)
-    assert training.about.missing
     assert sorted([*training.x[:, 0], *held_out.x[:, 0]]) == list(range(40))
     assert np.array_equal(training.y, training.x[:, 0] % 2)  # rows stay together

@@ -66,8 +66,6 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     categorical: tuple[int, ...]
     notes: tuple[str, ...]
-    missing: bool = False
-    """Whether any row, trained on or held out, lacks a value."""
 
 
 class Training(msgspec.Struct, frozen=True):
@@ -224,11 +222,7 @@ def _split(params: DataParams) -> Opened:
             given=str(params.test_fold or params.test_share),
         ) from error
     about = About(
-        classes=table.classes,
-        columns=table.columns,
-        categorical=table.categorical,
-        notes=table.notes,
-        missing=bool(np.isnan(x).any()),
+        classes=table.classes, columns=table.columns, categorical=table.categorical, notes=table.notes
     )
     return about, x[train], y[train], x[test], y[test]
 

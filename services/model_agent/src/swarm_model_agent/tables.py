@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -17,11 +16,6 @@ from swarm_model_agent.datasets import Training
 TAKE_MISSING = ("catboost", "hist_gradient_boost", "lightgbm", "xgboost")
 #: Columns that a column of words becomes at most: its rarest words share one.
 MOST_COLUMNS = 64
-
-
-def needs_wrapping(data: Training) -> bool:
-    """Say whether data have columns of words, or lack a value in any row, trained on or held out."""
-    return bool(data.about.categorical) or data.about.missing or bool(np.isnan(data.x).any())
 
 
 def wrapped(estimator: BaseEstimator, data: Training, *, scale: bool, fill: bool = True) -> Pipeline:

@@ -10,7 +10,8 @@ PARTS    := $(LIBS) $(SERVICES)
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXTRAS   := xgboost,lightgbm
 EDITABLE  = -e 'libs/swarm_common[grpc,numpy]' -e 'services/model_agent[$(EXTRAS)]' \
-  $(addprefix -e ,$(filter-out libs/swarm_common services/model_agent,$(PARTS)))
+  -e 'services/optimizer[search]' \
+  $(addprefix -e ,$(filter-out libs/swarm_common services/model_agent services/optimizer,$(PARTS)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down test test-docker coverage lint format bench docs pins clean

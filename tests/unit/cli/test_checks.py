@@ -21,7 +21,7 @@ def test_an_extra_is_named_with_its_version_or_with_the_command_that_installs_it
 
     monkeypatch.setattr(metadata, "version", version)
     found = {one.name: one for one in extras()}
-    assert list(found) == ["xgboost", "lightgbm", "catboost", "grpc"]
+    assert list(found) == ["xgboost", "lightgbm", "catboost", "search", "grpc"]
     assert {one.verdict for one in found.values()} == {"ok"}
     assert found["xgboost"].what == "model xgboost: xgboost 9.8"
     assert found["lightgbm"].advice == ""

@@ -51,6 +51,7 @@ _EXTRAS = (
     Extra("xgboost", "model xgboost", ("xgboost-cpu", "xgboost"), "pip install 'swarm-model-agent[xgboost]'"),
     Extra("lightgbm", "model lightgbm", ("lightgbm",), "pip install 'swarm-model-agent[lightgbm]'"),
     Extra("catboost", "model catboost", ("catboost",), "pip install 'swarm-model-agent[catboost]'"),
+    Extra("search", "arm tpe of mle_star", ("optuna",), "pip install 'swarm-optimizer[search]'"),
     Extra(
         "grpc",
         "traces over gRPC",

@@ -524,7 +524,7 @@ def _best_so_far(search: Arm) -> list[float | None]:
 
 
 def _ablation(sofar: SoFar, lead: str) -> list[dict[str, Any]]:
-    """Return the ablations of the leading arm on the first split: of what, what each block took away, what came next."""
+    """Return the ablations of the leading arm on the first split: of what, what each block took, what came next."""
     rows: list[dict[str, Any]] = []
     step = 0
     while (task := f"propose-{lead}-{step}") in sofar.results:

@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 
 from support.brokers import BrokerProcess
+from support.making import event
+from swarm_cli.exporting import export_runs
+from swarm_cli.importing import import_file
 from swarm_common import Client, datafiles
 from swarm_common.errors import SwarmError, UsageError
 from swarm_common.events.agent import DataPrepared, ModelTrained, Predicted
-from swarm_common.events.benchmark import TaskScheduled
-from swarm_common.events.envelope import new_event
+from swarm_common.events.benchmark import Started, TaskScheduled
+from swarm_common.events.envelope import Event, new_event
 from swarm_common.log.eventlog import EventLog
+from swarm_common.log.files import check, read_lines
+from swarm_common.log.streams import ensure_streams
 from swarm_common.runtime import Work
 from swarm_common.runtime.history import RecordedHistory
 from swarm_common.settings import Settings
@@ -51,6 +56,21 @@ async def service(
     await agent.pool.close()
 
 
+def started(run: str, file: str) -> Event:
+    data = Started(
+        request_id="q",
+        suite="ensemble",
+        scenario="file",
+        params={"data": file, "target": "income"},
+        session="s",
+        seed=1,
+        timeout_s=1.0,
+        deadline="later",
+        tasks=(),
+    )
+    return event(data, run)
+
+
 @pytest.fixture
 async def sent(broker_server: BrokerProcess, tmp_path: Path, service: object) -> str:
     """Return what the client calls a file that it has sent."""
@@ -63,8 +83,9 @@ async def sent(broker_server: BrokerProcess, tmp_path: Path, service: object) ->
 
 def work(kind: str, **params: Any) -> Work:
     task = TaskScheduled(task="t", kind=kind, service="model_agent", params=params, seed=7)
-    event = new_event(task, run="r", source="/swarm/test/1", cause="c", handler="test")
-    return Work(event, RecordedHistory([]))
+    return Work(
+        new_event(task, run="r", source="/swarm/test/1", cause="c", handler="test"), RecordedHistory([])
+    )
 
 
 async def test_a_file_that_was_sent_is_prepared_and_learned_from(service: Any, sent: str) -> None:
@@ -156,3 +177,37 @@ async def test_the_files_used_last_are_kept_and_those_in_use(
     await use(names[1], 3)
     await use(names[3], 4)
     assert there() == {names[1], names[3]}
+
+
+# -- out of one log and into another ----------------------------------------------------------------------
+
+
+async def test_an_export_carries_the_file_and_an_import_puts_it_back(
+    broker_server: BrokerProcess, broker_process: BrokerProcess, sent: str, run: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.jsonl"
+    async with Client(settings=Settings(nats_url=broker_server.url)) as one:
+        await one.log.append([started(run, sent)])
+        with path.open("wb") as stream:
+            exported = await export_runs(one, [run], stream)
+        with (tmp_path / "bare.jsonl").open("wb") as stream:
+            await export_runs(one, [run], stream, files=False)
+    assert (exported.events, exported.absent) == (1, ())
+    assert check(path) == check(tmp_path / "bare.jsonl") == []
+    assert [line.blob for line in read_lines(tmp_path / "bare.jsonl")] == [b""]
+    async with Client(settings=Settings(nats_url=broker_process.url)) as other:
+        await ensure_streams(other.broker)
+        imported = await import_file(other, path)
+        assert (imported.events, imported.blobs) == (1, 1)
+        assert await other.log.blobs.get(sent.partition("@")[2]) == people().encode()
+
+
+async def test_a_file_that_never_came_is_named_and_the_rest_exported(
+    broker_server: BrokerProcess, event_log: EventLog, run: str, tmp_path: Path
+) -> None:
+    never = f"people.csv@sha256:{'0' * 64}"
+    await event_log.append([started(run, never)])
+    async with Client(settings=Settings(nats_url=broker_server.url)) as client:
+        with (tmp_path / "run.jsonl").open("wb") as stream:
+            exported = await export_runs(client, [run], stream)
+    assert (exported.events, exported.absent) == (1, (never,))

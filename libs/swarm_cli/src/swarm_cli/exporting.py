@@ -11,8 +11,10 @@ from typing import BinaryIO
 import msgspec
 
 from swarm_common.client import Client
-from swarm_common.errors import SwarmError
+from swarm_common.datafiles import references
+from swarm_common.errors import InvalidEvent, NotFound, SwarmError
 from swarm_common.events import Event
+from swarm_common.events.benchmark import Started
 from swarm_common.log.files import Writer
 from swarm_common.runs import fold
 
@@ -24,19 +26,33 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     open: tuple[str, ...]
     """Runs that were not over: their export is a beginning."""
+    absent: tuple[str, ...] = ()
+    """Files that runs were to work on and that the object store does not hold, as requests name them."""
 
 
-async def export_runs(swarm: Client, runs: Sequence[str], stream: BinaryIO) -> Exported:
-    """Write runs to a stream; raises :class:`NotFound` for one that is not in the log."""
+async def export_runs(
+    swarm: Client, runs: Sequence[str], stream: BinaryIO, *, files: bool = True
+) -> Exported:
+    """Write runs to a stream, with the files of users that they work on unless those are not wanted.
+
+    Raises :class:`NotFound` for a run that is not in the log.
+    """
+    absent: dict[str, None] = {}
     by_run = {run: await swarm.events(run) for run in runs}
     writer = Writer(stream)
     for event in sorted(
         (event for events in by_run.values() for event in events), key=lambda event: event.seq
     ):
+        if files and isinstance(event.data, Started):
+            for file in references(event.data.params):
+                try:
+                    writer.add_blob(file.ref, await swarm.log.blobs.get(file.ref))
+                except (NotFound, InvalidEvent):  # it never came, so the run did not work on it
+                    absent[str(file)] = None
         writer.add(event, await _blob(swarm, event))
     writer.close()
     unfinished = tuple(run for run, events in by_run.items() if not fold(run, events).over)
-    return Exported(runs=tuple(runs), events=writer.events, open=unfinished)
+    return Exported(runs=tuple(runs), events=writer.events, open=unfinished, absent=tuple(absent))
 
 
 async def _blob(swarm: Client, event: Event) -> bytes:

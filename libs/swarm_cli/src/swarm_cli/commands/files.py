@@ -29,12 +29,16 @@ _RunOrNone = Annotated[
 def export(run: _RunOrNone = None, session: Session = None, out: OutFile = None, json: Json = False) -> int:
     """Write a run, or all runs of a session, to a file: the very bytes of the log as JSON Lines, with checksums.
 
+    A CSV or Parquet file that a run works on is in it, too.
+
     The file is named after the run or the session unless -o says otherwise; `-o -` writes to standard output.
     """
     _one_of(run=run, session=session)
     path, exported = run_async(_export(run, session, out))
     for name in exported.open:
         output.note(f"run {name} is not over: this is its beginning")
+    for name in exported.absent:
+        output.note(f"{name} is not in the object store: the export is without it")
     if str(path) == "-":
         return 0
     if json:

@@ -60,7 +60,9 @@ async def _replay(name: str, *, verify: bool, decide: bool) -> Verdict:
         async with client() as swarm:
             run = await find_run(swarm, name)
             with writing(path) as stream:
-                await export_runs(swarm, [run], stream)
+                await export_runs(
+                    swarm, [run], stream, files=False
+                )  # nothing that is decided again reads them
         verdict = await replay_file(path, verify=verify, decide=decide)
         verdict.file = ""
         return verdict

@@ -1,8 +1,9 @@
 """Exported logs: JSON Lines of CloudEvents, the very bytes of the log, and back.
 
 What an event references by claim check stands before it as an event ``swarm.blob`` with ``data_base64`` (CloudEvents
-JSON format, section 3.1.1). The last line, ``swarm.manifest``, holds a checksum a line, so that an altered line is
-named. Events of several runs may stand in one file, in the order of the log.
+JSON format, section 3.1.1), and so does a file of the user's before the start of the run that works on it. The last
+line, ``swarm.manifest``, holds a checksum a line, so that an altered line is named. Events of several runs may stand in
+one file, in the order of the log.
 """
 
 from __future__ import annotations
@@ -68,22 +69,28 @@ class Writer:
 
     def add(self, event: Event, blob: bytes = b"") -> None:
         """Write an event; ``blob`` holds the data of a claim-checked one."""
-        if event.dataref and event.dataref not in self._blobs:
-            self._blobs.add(event.dataref)
-            self._line(
-                msgspec.json.encode(
-                    {
-                        "specversion": SPEC_VERSION,
-                        "id": event.dataref,
-                        "source": "/swarm/blobs",
-                        "type": BLOB,
-                        "datacontenttype": "application/json",
-                        "data_base64": base64.b64encode(blob).decode(),
-                    }
-                )
-            )
+        if event.dataref:
+            self.add_blob(event.dataref, blob, "application/json")
         self.events += 1
         self._line(encode(event))
+
+    def add_blob(self, ref: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+        """Write bytes that events refer to, once however often they do."""
+        if ref in self._blobs:
+            return
+        self._blobs.add(ref)
+        self._line(
+            msgspec.json.encode(
+                {
+                    "specversion": SPEC_VERSION,
+                    "id": ref,
+                    "source": "/swarm/blobs",
+                    "type": BLOB,
+                    "datacontenttype": content_type,
+                    "data_base64": base64.b64encode(data).decode(),
+                }
+            )
+        )
 
     def close(self) -> None:
         """Write the manifest."""

@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from swarm_common.events import Event
-from swarm_common.events.memory import Best, Recalled, Remembered
+from swarm_common.events.memory import Best, Learned, Recalled, Remembered
+from swarm_memory_sync import lessons
 from swarm_memory_sync.decider import NOTHING, Memory, evolve, recall, remember
+from swarm_memory_sync.lessons import NO_LESSONS, Lesson, Lessons
 
 #: Where all ``memory.remembered`` events lie.
 SUBJECT = "swarm.memory.*.remembered"
+#: Where all ``memory.learned`` events lie: those of a task end with its name.
+LEARNED = "swarm.memory.*.learned.*"
 
 
 class Readable(Protocol):
@@ -62,3 +66,22 @@ class Replica:
         if run not in self._runs:
             self._runs.add(run)
             self._memories[data.key] = evolve(self._memories.get(data.key, NOTHING), data)
+
+
+class Library:
+    """All lessons that the log holds, read on to its end before they are told."""
+
+    def __init__(self, log: Readable) -> None:
+        self._log = log
+        self._lock = asyncio.Lock()
+        self._lessons = NO_LESSONS
+        self._seq = 0
+
+    async def lessons(self) -> Lessons:
+        """Return what is known now."""
+        async with self._lock:
+            async for event in self._log.read(LEARNED, after=self._seq):
+                if isinstance(event.data, Learned):
+                    self._lessons = lessons.evolve(self._lessons, Lesson(event.run, event.id, event.data))
+                self._seq = event.seq
+            return self._lessons

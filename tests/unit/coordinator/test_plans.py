@@ -145,7 +145,7 @@ def test_what_is_needed_must_be_given(params: dict[str, Any]) -> None:
 
 def test_a_path_is_refused_with_the_way_to_send_it() -> None:
     with pytest.raises(UsageError, match="swarm run -p data=PATH"):
-        complete_params(SCENARIO, {"data": "/home/me/people.csv"})
+        complete_params(SCENARIO, {"data": "../data/people.csv"})
 
 
 def test_an_unknown_scenario_is_told_those_there_are() -> None:

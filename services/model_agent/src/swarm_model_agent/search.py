@@ -158,7 +158,7 @@ def halving_search(task: str, params: HalvingParams, *, seed: int, instance: str
             cv=splits(data, params.folds, params.split_seed),
             scoring="accuracy" if data.classes else "r2",
             refit=False,
-            random_state=int(np.random.SeedSequence(stream_of(seed, "halving")).generate_state(1)[0]),
+            random_state=int(np.random.SeedSequence(stream_of(seed, params.candidate)).generate_state(1)[0]),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # each candidate's are its own; the best is evaluated again below

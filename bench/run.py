@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import append
+import combine
 import consume
 import ensemble
 import latency
@@ -14,7 +15,9 @@ import replay
 import startup
 from kit.cli import main
 
-BENCHES = [module.BENCH for module in (append, consume, replay, noop, latency, startup, memory, ensemble)]
+BENCHES = [
+    module.BENCH for module in (append, consume, replay, noop, latency, startup, memory, combine, ensemble)
+]
 
 if __name__ == "__main__":
     sys.exit(main(BENCHES, by_name=True))

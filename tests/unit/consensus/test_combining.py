@@ -308,11 +308,11 @@ def test_a_fold_is_mixed_by_what_the_others_taught() -> None:
     y_train, members = classification(3)
     for strategy in QUICK:
         first = table_of(y_train, members)
-        weights = LEARNERS[strategy](first)(np.ones(3, dtype=bool))
+        weights = LEARNERS[strategy](first)(np.ones(3, dtype=bool), learning.EVERY)
         for fold, (start, end) in enumerate(zip(first.edges[:-1], first.edges[1:], strict=True)):
             turned = msgspec.structs.replace(first, row_losses=first.row_losses.copy())
             turned.row_losses[:, start:end] = turned.row_losses[::-1, start:end] * 3
-            again = LEARNERS[strategy](turned)(np.ones(3, dtype=bool))
+            again = LEARNERS[strategy](turned)(np.ones(3, dtype=bool), learning.EVERY)
             assert np.allclose(again[fold + 1], weights[fold + 1]), strategy
             if strategy in {"weighted", "bayesian"}:
                 assert not np.allclose(again[0], weights[0]), strategy

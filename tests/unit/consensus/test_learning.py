@@ -55,7 +55,7 @@ def pseudo_bma(log_densities: Any, resamples: int, seed: int) -> Any:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_bayesian_is_pseudo_bma_by_the_bayesian_bootstrap(seed: int) -> None:
     table = table_of(classification(seed, (1.0, 1.1, 1.05, 0.9)))
-    weights = learning.bayesian(table, [seed])(everyone(table))
+    weights = learning.bayesian(table, [seed])(everyone(table), learning.EVERY)
     for part in range(len(weights)):
         inside = np.repeat(table.inside[:, part], table.sizes) > 0
         expected = pseudo_bma(-table.row_losses[:, inside], 4000, seed)
@@ -65,7 +65,7 @@ def test_bayesian_is_pseudo_bma_by_the_bayesian_bootstrap(seed: int) -> None:
 
 def test_bayesian_of_values_takes_a_normal_density_with_the_variance_out_of_fold() -> None:
     table = table_of(regression(1, (1.0, 1.05, 1.1)))
-    weights = learning.bayesian(table, [1])(everyone(table))
+    weights = learning.bayesian(table, [1])(everyone(table), learning.EVERY)
     for part in range(len(weights)):
         inside = np.repeat(table.inside[:, part], table.sizes) > 0
         squares = table.row_losses[:, inside]
@@ -80,7 +80,7 @@ def test_bayesian_does_not_collapse_where_plain_model_averaging_does() -> None:
     sums = -table.row_losses.sum(axis=1)
     plain = np.exp(sums - sums.max())
     plain /= plain.sum()
-    ours = learning.bayesian(table, [1])(everyone(table))[0]
+    ours = learning.bayesian(table, [1])(everyone(table), learning.EVERY)[0]
     assert plain.max() > 0.99
     assert ours.max() < 0.9
 

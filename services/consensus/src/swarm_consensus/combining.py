@@ -73,6 +73,8 @@ class Way(msgspec.Struct, frozen=True):
     weights: tuple[float, ...] = ()
     """Learned on all rows; empty for ``stacking``."""
     learner: learning.Learner | None = None
+    voices: Floats | None = None
+    """What is weighed, as in the table: predictions, or for ``majority`` votes."""
     stacked: Any = None
     """A :class:`swarm_consensus.stacking.Stacked`."""
 
@@ -162,9 +164,10 @@ def _way(
     if strategy == "stacking":
         return _stack(table, seen, y_train)
     learner = learners[strategy]()
-    weights = learner(np.ones(len(table.names), dtype=np.bool_))
-    cross_fitted = table.mixed(_voices(table, strategy), weights)
-    return Way(strategy, cross_fitted, tuple(weights[0].tolist()), learner)
+    weights = learner(np.ones(len(table.names), dtype=np.bool_), learning.EVERY)
+    voices = _voices(table, strategy)
+    cross_fitted = table.mixed(voices, weights[learning.FOLDS_OUT])
+    return Way(strategy, cross_fitted, tuple(weights[0].tolist()), learner, voices)
 
 
 def _stack(table: Table, seen: Sequence[Floats], y_train: NDArray[Any]) -> Way:
@@ -236,8 +239,8 @@ def mix(predictions: Sequence[Floats], weights: Sequence[float], strategy: str) 
 
 def votes(probabilities: Floats) -> Floats:
     """Return ``(rows, classes)``: 1 for each row's likeliest class, the lowest of equals, else 0."""
-    chosen: Floats = np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
-    return chosen
+    chosen = named(probabilities.T)[:, np.newaxis] == np.arange(probabilities.shape[1])
+    return np.asarray(chosen, dtype=np.float64)
 
 
 def _voices(table: Table, strategy: str) -> Floats:
@@ -255,10 +258,12 @@ def gains(table: Table, way: Way, stream: list[int]) -> dict[str, Gain]:
     resample.
     """
     members = len(table.names)
-    if members < 2 or way.learner is None:
+    if members < 2 or way.learner is None or way.voices is None:
         return {}
-    voices = _voices(table, way.strategy)
-    without = [table.mixed(voices, way.learner(stay)) for stay in ~np.eye(members, dtype=np.bool_)]
+    without = [
+        table.mixed(way.voices, way.learner(stay, learning.FOLDS_OUT))
+        for stay in ~np.eye(members, dtype=np.bool_)
+    ]
     base = score_of(table.truth, way.cross_fitted)
     if table.classes:
         low, high = _interval_of_hits(table.truth, way.cross_fitted, without)

@@ -1,7 +1,7 @@
 """How much each member counts, learned from what it said out of fold.
 
-A *learner* is made once from a :class:`~swarm_consensus.table.Table`. Asked with a mask of those who stay, it returns
-weights ``(parts, members)``: row 0 learned on all rows, the others each without one fold. Rows sum to 1.
+A *learner* is made once from a :class:`~swarm_consensus.table.Table`. Asked with a mask of those who stay and a slice
+of the parts, it returns weights ``(parts, members)``, learned on each part. They sum to 1 in each.
 
 ``weighted``     in proportion to 1/loss².
 ``bayesian``     pseudo-BMA+ (Yao, Vehtari, Simpson, Gelman 2018, "Using stacking to average Bayesian predictive
@@ -31,12 +31,16 @@ from swarm_consensus.scoring import TINY, settled, settled_all
 from swarm_consensus.table import Table
 
 Mask = NDArray[np.bool_]
-Learner = Callable[[Mask], Floats]
+Learner = Callable[[Mask, slice], Floats]
+#: The parts: all, and all but the first, which are those without a fold each.
+EVERY, FOLDS_OUT = slice(None), slice(1, None)
 
 #: Picks of ``greedy`` unless told otherwise.
-PICKS = 25
+PICKS = 20
 #: Rows whose probabilities are multiplied before their logarithm is taken: few enough that none is lost to nothing.
 _PRODUCT = 16
+#: In one nat: sums are compared as whole numbers of these.
+_UNITS = 1e9
 #: Digits of weights from exponentials of long sums: those differ by more than the last bits.
 _DIGITS = 9
 
@@ -44,16 +48,16 @@ _DIGITS = 9
 def equal(table: Table) -> Learner:
     """Return a learner that learns nothing: equal weights."""
     parts = len(table.sizes) + 1
-    return lambda stay: np.tile(stay / stay.sum(), (parts, 1))
+    return lambda stay, asked: np.tile(stay / stay.sum(), (parts, 1))[asked]
 
 
 def weighted(table: Table) -> Learner:
     """Return a learner of weights in proportion to 1/loss²."""
     losses = settled_all(table.means(table.row_losses).T)
 
-    def learn(stay: Mask) -> Floats:
+    def learn(stay: Mask, asked: slice) -> Floats:
         # A loss of nothing would take all the weight there is; it counts as the least a float can tell from nothing.
-        skill = np.where(stay, 1 / np.maximum(losses, TINY) ** 2, 0.0)
+        skill = np.where(stay, 1 / np.maximum(losses[asked], TINY) ** 2, 0.0)
         return np.asarray(skill / skill.sum(axis=1, keepdims=True))
 
     return learn
@@ -64,10 +68,10 @@ def best_single(table: Table) -> Learner:
     losses = settled_all(table.means(table.row_losses).T)
     by_name = np.argsort(table.names)
 
-    def learn(stay: Mask) -> Floats:
-        open_to = np.where(stay, losses, np.inf)[:, by_name]
-        weights = np.zeros_like(losses)
-        weights[np.arange(len(losses)), by_name[open_to.argmin(axis=1)]] = 1.0
+    def learn(stay: Mask, asked: slice) -> Floats:
+        open_to = np.where(stay, losses[asked], np.inf)[:, by_name]
+        weights = np.zeros_like(open_to)
+        weights[np.arange(len(weights)), by_name[open_to.argmin(axis=1)]] = 1.0
         return weights
 
     return learn
@@ -96,12 +100,12 @@ def bayesian(table: Table, stream: list[int]) -> Learner:
         logs = -0.5 * (np.log(variance) + means / variance) * rows[:, np.newaxis]
     logs = np.ascontiguousarray(logs)
 
-    def learn(stay: Mask) -> Floats:
-        kept = logs[stay]
+    def learn(stay: Mask, asked: slice) -> Floats:
+        kept = logs[stay, asked]
         kept -= kept.max(axis=0)
         np.exp(kept, out=kept)
         kept /= kept.sum(axis=0)
-        weights = np.zeros((len(rows), len(stay)))
+        weights = np.zeros((kept.shape[1], len(stay)))
         weights[:, stay] = settled_all(kept.mean(axis=2).T, _DIGITS)
         return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
@@ -130,13 +134,13 @@ def greedy(table: Table, picks: int = PICKS) -> Learner:
     return _Selection(table, picks).learn if table.classes else _SquaredSelection(table, picks).learn
 
 
-class _State(msgspec.Struct, frozen=True):
+class _State(msgspec.Struct, frozen=True, gc=False):
     """The members chosen so far, and what each addition would lose."""
 
     chosen: Floats
     """Each row's sum of the true class' probabilities, in groups of rows."""
     losses: list[list[float]]
-    """By part, then by member added: the mean log loss."""
+    """By part, then by member added: the sum of log losses in units of 1e-9 nats, whole."""
 
 
 class _Selection:
@@ -148,57 +152,64 @@ class _Selection:
     """
 
     def __init__(self, table: Table, picks: int) -> None:
-        self._table = table
         self._picks = picks
         self._order = [int(index) for index in np.argsort(table.names)]
-        groups = -(-int(table.sizes.max()) // _PRODUCT)
-        own = np.ones((len(self._order), len(table.sizes), groups * _PRODUCT))
+        folds, groups = len(table.sizes), -(-int(table.sizes.max()) // _PRODUCT)
+        own = np.ones((len(self._order), folds, groups * _PRODUCT))
         for fold, (start, end) in enumerate(zip(table.edges[:-1], table.edges[1:], strict=True)):
             own[:, fold, : end - start] = np.exp(-table.row_losses[self._order, start:end])
         # (members, _PRODUCT, folds * groups): what is multiplied lies apart, so that many products go on at once.
-        apart = own.reshape(len(own), len(table.sizes) * groups, _PRODUCT).transpose(0, 2, 1)
+        apart = own.reshape(len(own), folds * groups, _PRODUCT).transpose(0, 2, 1)
         self._own = np.ascontiguousarray(apart)
         self._added = np.empty_like(self._own)
-        self._rows = table.sizes @ table.inside
-        self._states: dict[tuple[int, ...], _State] = {}
+        self._products = np.empty((len(own), folds * groups))
+        self._to_parts = np.repeat(table.inside, groups, axis=0) * -_UNITS
+        self._rows = (self._to_parts.sum(axis=0) * -_PRODUCT).tolist()
+        self._shift = picks.bit_length()  # how often each is picked stands in so many bits of one number
+        self._states: dict[int, _State] = {}
         everyone = range(len(self._order))
         self._of_all = [self._walk(part, everyone) for part in range(len(self._rows))]
 
-    def learn(self, stay: Mask) -> Floats:
+    def learn(self, stay: Mask, asked: slice) -> Floats:
         weights = np.zeros((len(self._rows), len(stay)))
         may = [place for place, member in enumerate(self._order) if stay[member]]
-        for part, (best, last) in enumerate(self._of_all):
+        for part in range(len(weights))[asked]:
+            best, last = self._of_all[part]
             # Whoever was never picked is not missed: those who stay are picked as before.
             missed = sum(last) > sum(last[place] for place in may)
             found = self._walk(part, may)[0] if missed else best
             weights[part, self._order] = [count / sum(found) for count in found]
-        return weights
+        return weights[asked]
 
-    def _walk(self, part: int, may: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _walk(self, part: int, may: Sequence[int]) -> tuple[list[int], list[int]]:
         """Return how often each member is picked at the best step, and at the last."""
-        counts = (0,) * len(self._order)
-        state = self._look(counts, np.zeros(self._own.shape[1:]))
-        best, least = counts, math.inf
-        for _ in range(self._picks):
+        shift, rows = self._shift, self._rows[part]
+        state = self._states.get(0) or self._look(0, np.zeros(self._own.shape[1:]))
+        counts = best = 0
+        least = math.inf
+        for step in range(1, self._picks + 1):
             losses = state.losses[part]
             pick = min(may, key=losses.__getitem__)
-            counts = (*counts[:pick], counts[pick] + 1, *counts[pick + 1 :])
-            if losses[pick] < least:
-                best, least = counts, losses[pick]
-            state = self._look(counts, state.chosen, pick)
-        return best, counts
+            counts += 1 << shift * pick
+            # Sums of probabilities are `step` times their means.
+            reached = round(losses[pick] + rows * math.log(step))
+            if reached < least:
+                best, least = counts, reached
+            if step < self._picks:
+                known = self._states.get(counts)
+                state = known or self._look(counts, state.chosen + self._own[pick])
+        return self._counted(best), self._counted(counts)
 
-    def _look(self, counts: tuple[int, ...], before: Floats, pick: int | None = None) -> _State:
-        known = self._states.get(counts)
-        if known is None:
-            chosen = before if pick is None else before + self._own[pick]
-            products = np.multiply.reduce(np.add(chosen, self._own, out=self._added), axis=1)
-            folds = len(self._table.sizes)
-            logs = np.log(products).reshape(len(products), folds, -1).sum(axis=2)
-            certain = math.log(sum(counts) + 1) * (self._own[0].size // folds)
-            means = (certain - logs) @ self._table.inside / self._rows
-            known = self._states[counts] = _State(chosen, np.round(means, 12).T.tolist())
-        return known
+    def _counted(self, counts: int) -> list[int]:
+        return [counts >> self._shift * place & (1 << self._shift) - 1 for place in range(len(self._order))]
+
+    def _look(self, counts: int, chosen: Floats) -> _State:
+        np.add(chosen, self._own, out=self._added)
+        np.multiply.reduce(self._added, axis=1, out=self._products)
+        np.log(self._products, out=self._products)
+        losses = np.rint((self._products @ self._to_parts).T).tolist()
+        self._states[counts] = state = _State(chosen, losses)
+        return state
 
 
 class _SquaredSelection:
@@ -216,11 +227,12 @@ class _SquaredSelection:
         scale = np.trace(products, axis1=1, axis2=2)[:, np.newaxis, np.newaxis]
         self._products: Floats = products / np.where(scale > 0, scale, 1.0)
 
-    def learn(self, stay: Mask) -> Floats:
-        parts, members = self._products.shape[:2]
+    def learn(self, stay: Mask, asked: slice) -> Floats:
+        products = self._products[asked]
+        parts, members = products.shape[:2]
         each = np.arange(parts)
         closed = np.where(stay[self._order], 0.0, np.inf)
-        alone = np.diagonal(self._products, axis1=1, axis2=2)
+        alone = np.diagonal(products, axis1=1, axis2=2)
         counts = np.zeros((parts, members))
         with_all, so_far = np.zeros((parts, members)), np.zeros(parts)
         best, least = counts.copy(), np.full(parts, np.inf)
@@ -230,7 +242,7 @@ class _SquaredSelection:
             pick = losses.argmin(axis=1)
             counts[each, pick] += 1
             so_far = sums[each, pick]
-            with_all += self._products[each, pick]
+            with_all += products[each, pick]
             better = losses[each, pick] < least
             best[better], least[better] = counts[better], losses[each, pick][better]
         weights = np.zeros_like(best)

@@ -19,7 +19,7 @@ class CombineParams(msgspec.Struct, frozen=True, kw_only=True):
     """How to combine."""
 
     strategy: str = "weighted"
-    picks: int = 25
+    picks: int = 20
     """Of ``greedy`` (and of ``best``, which considers it): how many members are picked, with replacement."""
 
 

@@ -88,9 +88,9 @@ class Table(msgspec.Struct, frozen=True):
     def mixed(self, voices: Floats, weights: Floats) -> Floats:
         """Return ``(classes, rows)``: each row mixed with the weights that were learned without its fold.
 
-        ``weights`` is ``(parts, members)``.
+        ``weights`` is ``(folds, members)``.
         """
-        by_row = np.repeat(weights[1:].T, self.sizes, axis=1)
+        by_row = np.repeat(weights.T, self.sizes, axis=1)
         # Products and sums one by one, in this order: a matrix product rounds differently on different processors, and
         # then equal shares are no longer equal.
         mixed, part = np.zeros(voices.shape[1:]), np.empty(voices.shape[1:])

@@ -11,7 +11,15 @@ from swarm_common.events import Task
 from swarm_common.events.memory import Recalled
 from swarm_common.memory_key import memory_key
 from swarm_coordinator.plans import Finish, Scenario, SoFar, Step
-from swarm_coordinator.suites.ensemble import adaptive, exploration, file, mle_star, results, strategies
+from swarm_coordinator.suites.ensemble import (
+    adaptive,
+    exploration,
+    file,
+    mle_star,
+    results,
+    strategies,
+    transfer,
+)
 from swarm_coordinator.suites.ensemble.cases import CASES, SCENARIOS, members_of
 from swarm_coordinator.suites.ensemble.tasks import Plan, ensemble_tasks, plan_of
 from swarm_coordinator.suites.noop import seconds
@@ -57,6 +65,7 @@ CONFIGURATIONS: tuple[tuple[Scenario, Planner], ...] = (
     *adaptive.SCENARIOS,
     *mle_star.SCENARIOS,
     *exploration.SCENARIOS,
+    *transfer.SCENARIOS,
 )
 _PLANNERS: dict[str, Planner] = {
     **{scenario.name: case_plan for scenario in SCENARIOS},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -268,7 +269,7 @@ async def test_a_blob_whose_bytes_are_gone_is_refused(event_log: EventLog) -> No
 
 
 async def test_a_blob_that_is_replaced_while_it_is_read_is_read_again(
-    event_log: EventLog, monkeypatch: pytest.MonkeyPatch
+    event_log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = b"replaced" * 1000
     ref = await event_log.blobs.put(data)
@@ -276,16 +277,20 @@ async def test_a_blob_that_is_replaced_while_it_is_read_is_read_again(
     chunks = blobs_module.Blobs._chunks
     reads = 0
 
-    async def replace_first(self: blobs_module.Blobs, bucket: str, nuid: str) -> bytes:
+    async def replace_first(self: blobs_module.Blobs, bucket: str, nuid: str) -> AsyncIterator[bytes]:
         nonlocal reads
         reads += 1
-        if reads == 1:
+        if reads in {1, 3}:
             await store.put(ref, data)  # another process stores the same bytes: the old chunks go
-        return await chunks(self, bucket, nuid)
+        async for chunk in chunks(self, bucket, nuid):
+            yield chunk
 
     monkeypatch.setattr(blobs_module.Blobs, "_chunks", replace_first)
     assert await event_log.blobs.get(ref) == data
     assert reads == 2
+    await event_log.blobs.save(ref, tmp_path / "copy", most=len(data))
+    assert (tmp_path / "copy").read_bytes() == data
+    assert reads == 4
 
 
 async def test_a_snapshot_is_kept_replaced_and_no_loss(event_log: EventLog, run: str) -> None:

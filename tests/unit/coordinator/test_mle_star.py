@@ -102,6 +102,7 @@ def test_the_best_of_several_types_are_combined_in_the_best_way(log: list[Event]
     assert set(members) == {"mle_star", "mle_star_2", "mle_star_3"}
     types = {row["model"]: row["model_type"] for row in result["models"]}
     assert len({types[name] for name in members}) == 3
+    assert "" not in types.values()
     assert {data.folds for data in members.values()} == {2}
     assert {data.folds for name, data in trained.items() if name not in members} == {0}
     assert result["chosen"][0] in result["considered"]

@@ -350,6 +350,7 @@ def prepare(task: str, params: DataParams) -> DataPrepared:
         split_seed=params.split_seed,
         categorical=training.about.categorical,
         notes=training.about.notes,
+        missing=int(np.isnan(training.x).sum()),
         elapsed_s=(time.perf_counter_ns() - began) / 1e9,
     )
 

@@ -107,7 +107,7 @@ def train_part(task: str, params: PartParams, *, seed: int, instance: str = "") 
     return PartTrained(
         task=task,
         model=params.model,
-        model_type=params.model_type,
+        model_type=params.model_type or params.spec.get("model", ""),
         hyperparameters=hyperparameters or hyperparameters_of(model),
         device=params.device,
         n_train=len(data.y),

@@ -43,6 +43,8 @@ class DataPrepared(Data, frozen=True, kw_only=True):
     """Features whose numbers stand for words."""
     notes: tuple[str, ...] = ()
     """What was done to the data on the way in: a constant column left out, say."""
+    missing: int = 0
+    """Values that are not there, among the features of the training rows."""
     elapsed_s: float
 
 

@@ -170,7 +170,7 @@ def _propose(sofar: SoFar, split: int, name: str, task: str, needs: Sequence[str
             "problem": prepared.problem,
             "n_features": prepared.n_features,
             "categorical": bool(prepared.categorical),
-            "missing": params["dataset"] == "file",
+            "missing": prepared.missing > 0,
             "budget": params["budget"],
             "batch": params["batch"],
             "recipes": params["recipes"],
@@ -450,12 +450,6 @@ def _leaks(sofar: SoFar) -> list[tuple[Fact, LeaksChecked]]:
 def _result(sofar: SoFar, splits: Sequence[dict[str, Any]], arms: Arms) -> dict[str, Any]:
     lead, others = _lead(sofar), _others(sofar, splits, arms)
     result = ensemble_result(sofar, _plan(sofar, splits), _COMBINATION)
-    members = {
-        lead if place == 0 else f"{lead}_{place + 1}": found.spec
-        for place, found in enumerate(_members(sofar, splits, arms)[0])
-    } | {name: arms[0, name].ranked[0].spec for name in others}
-    for row in result["models"]:
-        row["model_type"] = members[row["model"]].model
     rows = [
         _arm_row(sofar, splits, arms, name, scored=name in (lead, *others)) for name in sofar.params["arms"]
     ]

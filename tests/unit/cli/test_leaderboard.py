@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from swarm_cli.leaderboard import Board, board_of, sentence, show_board, verdict_text
+from swarm_cli.leaderboard import Board, beside_text, board_of, sentence, show_board, verdict_text
 from swarm_cli.result import show_result
 from swarm_common.events import Metric
 from swarm_common.events.metrics import Comparison
@@ -157,6 +157,25 @@ def test_the_terminal_shows_all_tables(capsys: pytest.CaptureFixture[str]) -> No
     assert "+0.6 points: no difference shown" in strategy
     (arm,) = [line for line in lines if line.startswith("random")]
     assert arm.split()[1:] == ["0.9400", "30", "12", "s", '{"model":"svm"}']
+
+
+def test_a_strategy_may_say_its_verdict_in_words() -> None:
+    strategies = [
+        {"strategy": "soft", "score": 0.9, "verdict": "no difference shown", "p_value": 0.25},
+        {"strategy": "greedy", "score": 0.9, "verdict": "worse", "p_value": None},
+        {"strategy": "majority", "score": 0.9},
+    ]
+    assert [beside_text(one) for one in board(strategies=strategies).strategies] == [
+        "no difference shown, p 0.25",
+        "worse",
+        "",
+    ]
+
+
+def test_a_part_that_is_something_else_is_left_out_alone() -> None:
+    found = board(arms={"mine": 1}, verdict="better")
+    assert (found.arms, found.verdict) == ((), None)
+    assert len(found.rows) == 4
 
 
 def test_a_result_shows_its_leaderboard(capsys: pytest.CaptureFixture[str]) -> None:

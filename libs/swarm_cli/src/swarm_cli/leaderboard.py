@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,6 +11,8 @@ from swarm_cli import output, render
 from swarm_cli.render import Cell
 from swarm_common.events.metrics import Comparison
 from swarm_common.runs import RunView
+
+T = TypeVar("T")
 
 #: Differences of these read best in points, hundredths of what there is to reach.
 _SHARES = frozenset({"accuracy", "precision", "recall", "f1"})
@@ -48,7 +50,9 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     out_of_fold: float | None = None
     consensus_s: float | None = None
-    verdict: Comparison | None = None
+    verdict: Comparison | str | None = None
+    """Beside the best single model: the whole comparison, or what it came to, with its ``p_value``."""
+    p_value: float | None = None
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,19 +74,6 @@ class _Ensemble(msgspec.Struct, frozen=True, kw_only=True):
     out_of_fold: float | None = None
 
 
-class _Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What of an ensemble run's result a leaderboard needs; everything is optional."""
-
-    strategy: str = ""
-    iterations: int | None = None
-    main: str = ""
-    models: tuple[Row, ...] = ()
-    ensemble: _Ensemble | None = None
-    verdict: Comparison | None = None
-    strategies: tuple[Strategy, ...] = ()
-    arms: tuple[Arm, ...] = ()
-
-
 class Board(msgspec.Struct, frozen=True, kw_only=True):
     """What a run says about its models."""
 
@@ -100,42 +91,40 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
 
 def board_of(view: RunView) -> Board | None:
     """Return the leaderboard of a run; ``None`` where its result has none, as in other suites."""
-    try:
-        result = msgspec.convert(view.result, _Result)
-    except msgspec.ValidationError:
+    result = view.result
+    models = _part(result, "models", tuple[Row, ...]) or ()
+    strategies = _part(result, "strategies", tuple[Strategy, ...]) or ()
+    arms = _part(result, "arms", tuple[Arm, ...]) or ()
+    if not (models or strategies or arms):
         return None
-    if not (result.models or result.strategies or result.arms):
-        return None
-    metric = result.main or "accuracy"
+    metric = _part(result, "main", str) or "accuracy"
+    strategy = _part(result, "strategy", str) or ""
     measured = next((one for one in view.metrics if one.name == metric), None)
-    lower = measured is not None and measured.better == "lower"
-    whole = result.ensemble
+    whole = _part(result, "ensemble", _Ensemble)
     if whole is None and measured is not None:
         whole = _Ensemble(score=measured.value, low=measured.low, high=measured.high)
     rows = [
-        msgspec.structs.replace(row, score=row.accuracy if row.score is None else row.score)
-        for row in result.models
+        msgspec.structs.replace(row, score=row.accuracy if row.score is None else row.score) for row in models
     ]
     if rows and whole is not None:
-        rows.append(
-            Row(
-                model=result.strategy or "ensemble",
-                together=True,
-                score=whole.score,
-                low=whole.low,
-                high=whole.high,
-                out_of_fold=whole.out_of_fold,
-            )
-        )
+        rows.append(Row(model=strategy or "ensemble", together=True, **msgspec.structs.asdict(whole)))
     return Board(
         metric=metric,
-        strategy=result.strategy,
-        rows=_ranked(rows, lower=lower),
-        verdict=result.verdict,
-        strategies=result.strategies,
-        arms=result.arms,
-        told=bool(result.strategies or result.arms) or any(row.score is not None for row in result.models),
+        strategy=strategy,
+        rows=_ranked(rows, lower=measured is not None and measured.better == "lower"),
+        verdict=_part(result, "verdict", Comparison),
+        strategies=strategies,
+        arms=arms,
+        told=bool(strategies or arms) or any(row.score is not None for row in models),
     )
+
+
+def _part(result: dict[str, Any], name: str, kind: type[T]) -> T | None:
+    """Return a part of a result; ``None`` where it is missing or something else: results are their suites' own."""
+    try:
+        return msgspec.convert(result.get(name), kind)
+    except msgspec.ValidationError:
+        return None
 
 
 def _ranked(rows: Sequence[Row], *, lower: bool) -> tuple[Row, ...]:
@@ -282,12 +271,17 @@ def _strategy_cells(one: Strategy) -> list[Cell]:
         render.interval(one.low, one.high, "ratio"),
         _score(one.out_of_fold),
         "" if one.consensus_s is None else render.seconds(one.consensus_s),
-        "" if one.verdict is None else beside_text(one.verdict),
+        beside_text(one),
     ]
 
 
-def beside_text(found: Comparison) -> str:
-    """Return a comparison for a cell: the signed difference, and what backs it."""
+def beside_text(one: Strategy) -> str:
+    """Return how a strategy stands beside the best single model: the signed difference, and what backs it."""
+    found = one.verdict
+    if found is None:
+        return ""
+    if isinstance(found, str):
+        return found if one.p_value is None else f"{found}, {p_text(one.p_value)}"
     sign = "+" if found.difference > 0 else ""
     unit = " points" if found.metric in _SHARES else ""
     return f"{sign}{_plain(found.difference, found.metric)}{unit}: {evidence(found)}"

@@ -168,9 +168,12 @@ def test_over_several_splits_the_leading_arm_is_compared_with_each() -> None:
 
 
 def test_without_recipes_the_two_samplers_start_from_nothing() -> None:
-    log = run(budget=2, arms=["random", "tpe"], recipes=False, top=1)
-    assert {data.phase for data in of(log, Proposed)} == {"sampling", "done"}
+    log = run(budget=2, arms=["random", "tpe", "random_block"], recipes=False, top=1)
+    phases = {arm: {data.phase for data in of(log, Proposed) if data.arm == arm} for arm in ("random", "tpe")}
+    assert phases == {"random": {"sampling", "done"}, "tpe": {"sampling", "done"}}
+    assert "recipes" in {data.phase for data in of(log, Proposed) if data.arm == "random_block"}
     assert completed(log).result["lead"] == "random"
+    assert completed(log).result["notes"][-1].startswith("From recipes start mle_star, random_block;")
 
 
 # -- the planner by itself ---------------------------------------------------------------------------------

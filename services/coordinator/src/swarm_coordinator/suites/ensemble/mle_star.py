@@ -37,6 +37,8 @@ _WHAT: Mapping[str, str] = {
     _HALVING: "scikit-learn's HalvingRandomSearchCV: many candidates on few rows, few on all",
 }
 _COMBINATION = "best"
+#: These refine what they start from, and so always start from recipes.
+_FROM_RECIPES = ("mle_star", "random_block")
 _TRANSFORM_LEAKS = ("unseen_rows", "not_repeatable")
 
 
@@ -173,7 +175,7 @@ def _propose(sofar: SoFar, split: int, name: str, task: str, needs: Sequence[str
             "missing": prepared.missing > 0,
             "budget": params["budget"],
             "batch": params["batch"],
-            "recipes": params["recipes"],
+            "recipes": params["recipes"] or name in _FROM_RECIPES,
             "extra_models": params["extra_models"],
         },
     )
@@ -457,8 +459,8 @@ def _result(sofar: SoFar, splits: Sequence[dict[str, Any]], arms: Arms) -> dict[
     notes = list(result.get("notes", ()))
     if len(splits) == 1 and others:
         notes.append("One split: differences between arms are not tested; ask for 5 iterations or more.")
-    if sofar.params["recipes"]:
-        notes.append(f"Every arm but {_HALVING} starts from the same recipes.")
+    first = ARMS[:-1] if sofar.params["recipes"] else _FROM_RECIPES
+    notes.append(f"From recipes start {', '.join(first)}; the others draw from the whole space.")
     return {
         **result,
         "lead": lead,

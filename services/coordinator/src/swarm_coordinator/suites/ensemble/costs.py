@@ -96,5 +96,5 @@ def cost_s(model_type: str, given: Mapping[str, Any], *, rows: int, features: in
     cost = _TYPES[model_type][1] if model_type in _TYPES else _forest
     try:
         return max(cost(given, rows, features, classes), 0.001)
-    except TypeError:  # a hyperparameter that is no number: the worker will say so
+    except (TypeError, ValueError):  # a hyperparameter that is no number: the worker will say so
         return 1.0

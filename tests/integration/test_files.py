@@ -8,17 +8,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from support.brokers import BrokerProcess
 from support.making import event
+from swarm_cli.commands.run import with_paths
 from swarm_cli.exporting import export_runs
 from swarm_cli.importing import import_file
 from swarm_common import Client, datafiles
 from swarm_common.errors import SwarmError, UsageError
 from swarm_common.events.agent import DataPrepared, ModelTrained, Predicted
-from swarm_common.events.benchmark import Started, TaskScheduled
+from swarm_common.events.benchmark import Requested, Started, TaskScheduled
 from swarm_common.events.envelope import Event, new_event
 from swarm_common.log.eventlog import EventLog
 from swarm_common.log.files import check, read_lines
@@ -177,6 +179,25 @@ async def test_the_files_used_last_are_kept_and_those_in_use(
     await use(names[1], 3)
     await use(names[3], 4)
     assert there() == {names[1], names[3]}
+
+
+# -- what the command line sends --------------------------------------------------------------------------
+
+
+async def test_a_parameter_is_a_path_where_the_coordinator_says_so(broker_server: BrokerProcess) -> None:
+    async def answer(message: Any) -> None:
+        params = [{"name": "data", "type": "file"}, {"name": "target", "type": "str"}]
+        scenarios = [{"name": "file", "params": params}]
+        await message.respond(msgspec.json.encode([{"name": "ensemble", "scenarios": scenarios}]))
+
+    given = {"data": "people.csv", "target": "income", "folds": 3}
+    request = Requested(suite="ensemble", scenario="file", params=given)
+    async with Client(settings=Settings(nats_url=broker_server.url)) as client:
+        assert await with_paths(client, request) == given  # nobody answers: the request waits for who does
+        answering = await client.broker.nc.subscribe("query.coordinator.suites", cb=answer)
+        await client.broker.nc.flush()
+        assert await with_paths(client, request) == {**given, "data": Path("people.csv")}
+        await answering.unsubscribe()
 
 
 # -- out of one log and into another ----------------------------------------------------------------------

@@ -182,8 +182,13 @@ def test_the_named_class_is_the_first_of_the_likeliest(seed: int, classes: int) 
 
 
 @pytest.mark.parametrize("strategy", QUICK)
-def test_a_gain_is_the_score_with_all_less_that_without_one(strategy: str) -> None:
-    y_train, members = classification()
+@pytest.mark.parametrize(
+    "case", [classification(), regression(2, (1.0, 1.1, 2.0))], ids=["classes", "values"]
+)
+def test_a_gain_is_the_score_with_all_less_that_without_one(case: Any, strategy: str) -> None:
+    y_train, members = case
+    if members[0].held_out.ndim == 1 and strategy == "majority":
+        return
     found = combined((y_train, members), strategy)
     for member in members:
         rest = combined((y_train, [other for other in members if other is not member]), strategy)
@@ -275,6 +280,26 @@ def test_an_unknown_strategy_is_told_of_all_there_are() -> None:
     with pytest.raises(UsageError) as caught:
         combined(classification(), "mean")
     assert caught.value.allowed == ("weighted, soft, majority, bayesian, greedy, best_single, stacking, best")
+
+
+@pytest.mark.parametrize("side", ["held_out", "out_of_fold"])
+def test_what_is_no_number_is_refused_by_name(side: str) -> None:
+    y_train, members = regression()
+    told = getattr(members[1], side).copy()
+    told[3] = np.nan
+    members[1] = msgspec.structs.replace(members[1], **{side: told})
+    with pytest.raises(UsageError, match="no finite number") as caught:
+        combined((y_train, members))
+    assert caught.value.given == "m1"
+
+
+@pytest.mark.parametrize("wrong", [-1, CLASSES])
+def test_a_class_that_no_model_knows_is_refused(wrong: int) -> None:
+    y_train, members = classification()
+    y_train[5] = wrong
+    with pytest.raises(UsageError, match="classes 0 to 2") as caught:
+        combined((y_train, members))
+    assert caught.value.given == str(wrong)
 
 
 def test_few_rows_make_fewer_folds() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -190,6 +192,28 @@ async def test_what_adapt_cannot_do_is_refused_by_name(log: Any, params: dict[st
     with pytest.raises(UsageError) as caught:
         await followed(log, **params)
     assert caught.value.field == f"params.{next(iter(params))}"
+
+
+def test_loading_scikit_learn_is_no_part_of_consensus_s() -> None:
+    code = (
+        "import sys, time\n"
+        "from swarm_common.events import Array\n"
+        "from swarm_common.events.agent import Predicted\n"
+        "from swarm_consensus import service\n"
+        "from swarm_consensus.params import CombineParams\n"
+        "sure = Array.of([[.9, .1], [.2, .8]] * 5)\n"
+        "both = [Predicted(task=name, model=name, held_out=sure, out_of_fold=sure) for name in 'ab']\n"
+        "clock = time.perf_counter_ns\n"
+        "def looked():\n"
+        "    print('swarm_consensus.stacking' in sys.modules)\n"
+        "    return clock()\n"
+        "time.perf_counter_ns = looked\n"
+        "service._combine(Array.of([0, 1] * 5), both, CombineParams(strategy=sys.argv[1]), seed=1, task='t')\n"
+    )
+    for strategy, loaded in ("stacking", "True"), ("weighted", "False"):
+        command = [sys.executable, "-c", code, strategy]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert set(done.stdout.split()) == {loaded}
 
 
 def test_the_rehearsal_works() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarm_common.errors import UsageError
-from swarm_consensus.combining import Combined, Member, check_members
+from swarm_consensus.combining import Combined, Member, check_members, check_truth
 from swarm_consensus.diversity import compare, mean_of_pairs, q_statistic, variance
 from swarm_consensus.scoring import TINY, loss, row_losses, settled
 from swarm_consensus.table import laid_out
@@ -50,6 +50,7 @@ def adapt(
             field="needs",
             given=members[0].name,
         )
+    check_truth(y_stream, held_out[0])
     if block >= rows:
         raise UsageError(
             f"params.block is {block}, and the stream has {rows} rows: with one block nothing can be learned from it",

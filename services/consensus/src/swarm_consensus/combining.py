@@ -24,6 +24,8 @@ from swarm_consensus.table import Table
 STRATEGIES = ("weighted", "soft", "majority", "bayesian", "greedy", "best_single", "stacking", "best")
 #: Those that need no out-of-fold predictions.
 UNLEARNED = ("soft", "majority")
+#: Those that load scikit-learn.
+STACKED = ("stacking", "best")
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -358,7 +360,7 @@ def check(members: Sequence[Member], y_train: NDArray[Any], strategy: str) -> No
 
 
 def check_members(members: Sequence[Member], y_train: NDArray[Any]) -> None:
-    """Raise :class:`UsageError` where there are no members, or their names or shapes do not go together."""
+    """Raise :class:`UsageError` where there are no members, or what they say makes no sense together."""
     if not members:
         raise UsageError("there is nothing to combine: the task needs predictions", field="needs")
     names = [member.name for member in members]
@@ -382,3 +384,24 @@ def check_members(members: Sequence[Member], y_train: NDArray[Any]) -> None:
                 field="needs",
                 given=member.name,
             )
+        if not all(np.isfinite(said).all() for said in (member.held_out, seen) if said is not None):
+            raise UsageError(
+                f"{member.name} predicts something that is no finite number; leave it out, or see why its fit failed",
+                field="needs",
+                given=member.name,
+            )
+    check_truth(y_train, first)
+
+
+def check_truth(truth: NDArray[Any], prediction: Floats) -> None:
+    """Raise :class:`UsageError` where the truth is none that such a prediction could meet."""
+    fits = np.isfinite(truth) if prediction.ndim == 1 else (truth >= 0) & (truth < prediction.shape[-1])
+    if not fits.all():
+        wrong = truth[~fits][0]
+        allowed = "finite numbers" if prediction.ndim == 1 else f"classes 0 to {prediction.shape[-1] - 1}"
+        raise UsageError(
+            f"the truth has {wrong}, and the models predict {allowed}",
+            field="needs",
+            given=str(wrong),
+            allowed=allowed,
+        )

@@ -72,6 +72,9 @@ def _combine(
 ) -> Reached:
     from swarm_consensus import combining  # noqa: PLC0415 - slow import
 
+    if params.strategy in combining.STACKED:
+        from swarm_consensus import stacking  # noqa: F401, PLC0415 - before the clock runs: seconds, once
+
     def way(members: list[Member]) -> Combined:
         return combining.combine(
             members, y_train.numpy(), params.strategy, seed=seed, name=task, picks=params.picks

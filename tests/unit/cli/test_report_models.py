@@ -201,6 +201,8 @@ def test_splits_of_the_same_combination_are_put_together(log: Any) -> None:
         log.add(scored(answer.id, counts, bin_))
     other = log.add(reached("soft", disagreement=((0.0, 1.0), (1.0, 0.0))))
     log.add(scored(other.id, ((0, 9), (9, 0)), one_bin(1, 0.9, 0.0)))
+    assert diagnose(log.events, "soft").splits == 1
+    assert diagnose(log.events, "greedy") == diagnose(log.events, "weighted")  # the first one's kind
     found = diagnose(log.events, "weighted")
     assert found.splits == 2
     assert found.confusion == Confusion(("<heads>", "tails"), ((8, 1), (2, 9)))
@@ -208,6 +210,17 @@ def test_splits_of_the_same_combination_are_put_together(log: Any) -> None:
     assert found.disagreement.shares[0][1] == pytest.approx(0.2)
     (only,) = found.calibration
     assert (only.rows, only.confidence, only.accuracy) == (40, pytest.approx(0.82), pytest.approx(0.75))
+
+
+def test_the_best_of_several_strategies_is_the_one_that_was_chosen(log: Any) -> None:
+    for answer, counts in (
+        (log.add(reached("weighted")), ((9, 0), (0, 9))),
+        (log.add(reached("weighted", considered={"weighted": 0.1, "soft": 0.2})), ((5, 1), (0, 4))),
+    ):
+        log.add(scored(answer.id, counts))
+    found = diagnose(log.events, "best").confusion
+    assert found is not None
+    assert found.counts == ((5, 1), (0, 4))
 
 
 def test_what_old_logs_do_not_say_is_left_out(log: Any) -> None:

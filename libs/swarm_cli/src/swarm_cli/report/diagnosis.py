@@ -60,12 +60,17 @@ def combination_of(scored: Scored, reached: dict[str, Reached]) -> Reached | Non
 
 
 def diagnose(events: Sequence[Event], strategy: str) -> Diagnosis:
-    """Return the diagnosis of a strategy's combinations; of all where none goes by that name."""
+    """Return the diagnosis of a strategy's combinations; of the first one's kind where none goes by that name.
+
+    ``best`` is what consensus was asked for where it chose the strategy itself.
+    """
     reached = {event.id: event.data for event in events if isinstance(event.data, Reached)}
     scored = [event.data for event in events if isinstance(event.data, Scored)]
     both = [(one, combination_of(one, reached)) for one in scored]
-    of_strategy = [pair for pair in both if pair[1] is not None and pair[1].strategy == strategy]
-    used = of_strategy or both
+    used = [pair for pair in both if _is(pair[1], strategy)]
+    if not used and both:
+        first = both[0][1]
+        used = [pair for pair in both if first is None or _is(pair[1], first.strategy)]
     classes = next((event.data.classes for event in events if isinstance(event.data, DataPrepared)), ())
     return Diagnosis(
         splits=len(used),
@@ -73,6 +78,12 @@ def diagnose(events: Sequence[Event], strategy: str) -> Diagnosis:
         disagreement=_disagreement([one for _, one in used if one is not None]),
         calibration=_calibration([one for one, _ in used]),
     )
+
+
+def _is(reached: Reached | None, strategy: str) -> bool:
+    if reached is None:
+        return False
+    return reached.strategy == strategy or (strategy == "best" and bool(reached.considered))
 
 
 def confusion(scored: Sequence[Scored], classes: tuple[str, ...]) -> Confusion | None:

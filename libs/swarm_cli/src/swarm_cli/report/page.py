@@ -74,6 +74,8 @@ def _content(view: RunView, events: Sequence[Event]) -> dict[str, Any]:
         "verdict": "" if board is None else verdict_text(board),
         "board_chart": None if board is None else _board_chart(board),
         "devices": board is not None and any(row.device not in {"", "cpu"} for row in board.rows),
+        "weighed": board is not None
+        and any(row.weight is not None or row.gain is not None for row in board.rows),
         "mark": mark,
         "beside": beside_text,
         "ensembles": [(one, _leaderboard(one)) for one in found],

@@ -44,7 +44,7 @@ class Explored(msgspec.Struct, frozen=True, kw_only=True):
 
     scores: Scores
     pending: tuple[tuple[str, int], ...] = ()
-    """Candidate and fold of the pulls it waits for; none when it is over."""
+    """Candidate and fold of the pulls that it waits for and nobody has made; none when it is over."""
     rounds: int
     """How often it has asked and was answered."""
     cpu_s: float
@@ -77,15 +77,16 @@ def explore(
         for name in rule(scores, limits)[: limits.pulls - pulls_of(scores)]:
             wanted.append((name, at[name]))
             at[name] += 1
-        pulls = [made(name, fold) for name, fold in wanted]
-        answered = [pull for pull in pulls if pull is not None]
         if not wanted:
             break
-        if len(answered) < len(wanted):
-            return Explored(scores=scores, pending=tuple(wanted), rounds=rounds, cpu_s=cpu_s)
-        for (name, _), pull in zip(wanted, answered, strict=True):
-            scores[name] = (*scores[name], pull.score)
-            cpu_s += pull.cpu_s
+        found = [(name, fold, made(name, fold)) for name, fold in wanted]
+        pending = tuple((name, fold) for name, fold, pull in found if pull is None)
+        if pending:
+            return Explored(scores=scores, pending=pending, rounds=rounds, cpu_s=cpu_s)
+        for name, _, pull in found:
+            if pull is not None:
+                scores[name] = (*scores[name], pull.score)
+                cpu_s += pull.cpu_s
         rounds += 1
     return Explored(scores=scores, rounds=rounds, cpu_s=cpu_s)
 

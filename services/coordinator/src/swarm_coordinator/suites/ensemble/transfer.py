@@ -403,7 +403,7 @@ SCENARIOS: tuple[tuple[Scenario, Callable[[SoFar], Step | Finish]], ...] = (
                     type="str",
                     default="run",
                     choices=("run", "all"),
-                    description="whose lessons advise: this run's, or those of all runs so far, on which it then depends",
+                    description="whose lessons advise: this run's, or those of all runs so far",
                 ),
                 Param(
                     name="budget",

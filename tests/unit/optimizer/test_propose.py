@@ -10,7 +10,7 @@ from swarm_common import pipelines
 from swarm_common.errors import UsageError
 from swarm_common.events.agent import CandidateEvaluated
 from swarm_common.events.optimizer import Candidate, Proposed
-from swarm_optimizer.service import propose_next
+from swarm_optimizer.service import propose_next, propose_tpe, service
 
 PARAMS: dict[str, Any] = {
     "arm": "a",
@@ -84,6 +84,17 @@ async def test_the_space_is_that_of_the_data(log: Any) -> None:
     assert "lightgbm" in {candidate.spec.model for candidate in proposed.candidates}
 
 
+async def test_optunas_proposals_are_a_kind_of_their_own_and_not_decided_again(log: Any) -> None:
+    found = await propose_tpe(log.task("propose_tpe", params={**PARAMS, "policy": "tpe", "recipes": False}))
+    assert (found.policy, found.phase, len(found.candidates)) == ("tpe", "sampling", 3)
+    assert {kind: handler.pure for kind, handler in service.tasks.items()} == {
+        "propose": True,
+        "propose_tpe": False,
+    }
+    with pytest.raises(UsageError, match="no policy of a task of kind propose_tpe"):
+        await propose_tpe(log.task("propose_tpe", params=PARAMS))
+
+
 async def test_recipes_say_who_recommends_them(log: Any) -> None:
     proposed = await propose_next(log.task("propose", params=PARAMS))
     recipe = pipelines.RECIPES["classification"][0]
@@ -95,6 +106,7 @@ async def test_recipes_say_who_recommends_them(log: Any) -> None:
     ("wrong", "field"),
     [
         ({"policy": "llm"}, "params.policy"),
+        ({"policy": "tpe"}, "params.policy"),
         ({"problem": "ranking"}, "params.problem"),
         ({"size": 3}, "params"),
     ],

@@ -187,6 +187,16 @@ def test_the_last_ablation_is_told_at_the_end() -> None:
     assert done.ablation == [move.ablation for move in moves if move.ablation][-1]
 
 
+def test_tpe_goes_on_from_whatever_it_is_told_was_tried() -> None:
+    """Another processor may have broken a tie otherwise."""
+    _, elsewhere = walk("random", flat, seed=2)
+    move = propose("tpe", SPACE, elsewhere[:10], budget=24, batch=3, seed=1)
+    assert (move.phase, len(move.drafts)) == ("sampling", 3)
+    assert not {pipelines.key(draft.spec) for draft in move.drafts} & {
+        pipelines.key(t.spec) for t in elsewhere[:10]
+    }
+
+
 def test_trials_of_another_search_are_refused() -> None:
     _, trials = walk("random", flat, seed=2, recipes=False)
     with pytest.raises(UsageError, match="not what random with seed 1 proposed"):

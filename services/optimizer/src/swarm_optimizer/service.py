@@ -18,7 +18,7 @@ from swarm_common.events.benchmark import Completed
 from swarm_common.events.optimizer import Candidate, Proposed, Suggested
 from swarm_common.runtime.service import Service, Work
 from swarm_optimizer.rules import suggest
-from swarm_optimizer.search import Trial, propose
+from swarm_optimizer.search import POLICIES, TPE, Trial, propose
 from swarm_optimizer.search.steps import best_of
 
 service = Service(
@@ -58,6 +58,16 @@ async def look_at(work: Work) -> Suggested:
 @service.task("propose", lane="io", pure=True)
 async def propose_next(work: Work) -> Proposed:
     """Say what a search evaluates next, given all it has evaluated: the task's inputs, in the order of their names."""
+    return await _next(work, tuple(name for name in POLICIES if name != TPE))
+
+
+@service.task("propose_tpe", lane="io", pure=False)
+async def propose_tpe(work: Work) -> Proposed:
+    """Do the same by Optuna. Not pure: between choices as good its last digits decide, and those are a processor's."""
+    return await _next(work, (TPE,))
+
+
+async def _next(work: Work, policies: tuple[str, ...]) -> Proposed:
     try:
         params = msgspec.convert(work.task.params, ProposeParams)
     except msgspec.ValidationError as error:
@@ -68,6 +78,14 @@ async def propose_next(work: Work) -> Proposed:
             given=str(work.task.params),
             allowed=allowed,
         ) from None
+    if params.policy not in policies:
+        allowed = ", ".join(policies)
+        raise UsageError(
+            f"{params.policy!r} is no policy of a task of kind {work.task.kind}; there are {allowed}",
+            field="params.policy",
+            given=params.policy,
+            allowed=allowed,
+        )
     evaluated = [data for _, data in await work.inputs_of(CandidateEvaluated)]
     # In a thread: Optuna takes its time, and the loop its heartbeats.
     return await asyncio.to_thread(_propose, work.task.task, params, evaluated, work.task.seed)

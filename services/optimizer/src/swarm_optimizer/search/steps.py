@@ -91,9 +91,13 @@ class Ground:
         if not move.drafts:
             return ()
         trials = yield move
+        self.take(trials)
+        return trials
+
+    def take(self, trials: Sequence[Trial]) -> None:
+        """Note trials."""
         self.trials += trials
         self._known.update({pipelines.key(trial.spec): trial for trial in trials})
-        return trials
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:

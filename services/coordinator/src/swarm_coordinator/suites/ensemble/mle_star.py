@@ -162,7 +162,7 @@ def _propose(sofar: SoFar, split: int, name: str, task: str, needs: Sequence[str
     params = sofar.params
     return Task(
         id=task,
-        kind="propose",
+        kind="propose_tpe" if name == "tpe" else "propose",
         service="optimizer",
         after=tuple(needs),
         decides=True,

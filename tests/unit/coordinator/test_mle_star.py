@@ -158,6 +158,8 @@ def test_over_several_splits_the_leading_arm_is_compared_with_each() -> None:
         assert found["difference"] == pytest.approx(expected)
         assert rows[arm]["lead_wins"] + rows[arm]["lead_losses"] <= 2
     assert result["verdict"]["n"] == 2
+    board = {row["model"]: (row["score"], row["low"], row["high"]) for row in result["models"]}
+    assert all(board[arm] == (row["score"], row["low"], row["high"]) for arm, row in rows.items())
     arms = {data.arm for data in of(log, CandidateEvaluated)}
     assert arms == {"mle_star", "mle_star-2", "random", "random-2", "halving", "halving-2"}
     specs = [

@@ -388,8 +388,13 @@ def _held_out(sofar: SoFar, splits: Sequence[Any], name: str) -> Metric:
         for fact in facts
         if isinstance(fact.data, Scored)
     ]
+    over = mean_of(found)
+    if "compare" in sofar.results:  # its intervals allow for splits that share rows
+        compared = one(sofar, "compare", Compared).data
+        assert isinstance(compared, Compared)  # noqa: S101 - one() has looked
+        over = compared.members[name]
     source = tuple(fact.event for fact in facts)
-    return msgspec.structs.replace(mean_of(found, f"held_out.{name}"), source=source)
+    return msgspec.structs.replace(over, name=f"held_out.{name}", source=source)
 
 
 def _metrics(sofar: SoFar, splits: Sequence[dict[str, Any]], arms: Arms) -> tuple[Metric, ...]:

@@ -62,6 +62,8 @@ def _of(kind: msgspec.inspect.Type, name: str = "") -> st.SearchStrategy[Any]:  
             return st.sampled_from(values)
         case msgspec.inspect.VarTupleType(item_type=item):
             return st.lists(_of(item), max_size=3)
+        case msgspec.inspect.TupleType(item_types=items):
+            return st.tuples(*(_of(item) for item in items)).map(list)
         case msgspec.inspect.DictType(value_type=value):
             return st.dictionaries(texts, _of(value), max_size=3)
         case msgspec.inspect.NoneType():

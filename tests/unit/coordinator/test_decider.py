@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support.simulated import START_NS, Swarm, task
 from support.stories import Scripted, Story
-from swarm_common.events import Metric, Target
+from swarm_common.events import Metric, Target, Task
 from swarm_common.events.agent import TaskDone
 from swarm_common.events.benchmark import (
     Cancelled,
@@ -108,6 +108,22 @@ def test_a_planner_may_wait_and_is_asked_again_when_all_is_done() -> None:
     (failed,) = run.done("b").decide()
     assert isinstance(failed, Failed)
     assert "neither ends" in failed.reason
+
+
+@pytest.mark.parametrize(
+    ("planned", "why"),
+    [
+        ((task("a"),), "plans a twice"),
+        ((task("b"), task("b")), "plans b twice"),
+        ((task("b", after=("z",)),), "plans b, which needs z, and that is no task"),
+    ],
+)
+def test_a_planner_whose_tasks_could_never_end_fails_the_run(planned: tuple[Task, ...], why: str) -> None:
+    run = Story(task("a"), suite=Scripted(Step(tasks=planned)))
+    run.go()
+    (failed,) = run.done("a").decide()
+    assert isinstance(failed, Failed)
+    assert why in failed.reason
 
 
 def test_a_planner_that_raises_fails_the_run_and_says_how() -> None:

@@ -24,7 +24,17 @@ from swarm_coordinator.plans import (
 )
 from swarm_coordinator.suites import SUITES
 
-MEASURED = {"accuracy", "consensus_time", "cv_accuracy", "diversity", "f1", "over_static", "r2", "seconds"}
+MEASURED = {
+    "accuracy",
+    "consensus_time",
+    "cv_accuracy",
+    "diversity",
+    "f1",
+    "leaks",
+    "over_static",
+    "r2",
+    "seconds",
+}
 CASES = [(suite.name, scenario.name) for suite in SUITES.values() for scenario in suite.scenarios]
 SCENARIO = Scenario(
     name="s",

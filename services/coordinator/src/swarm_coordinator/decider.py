@@ -7,11 +7,11 @@ two coordinators at once, lead to the same decisions (docs/decisions/0003).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from swarm_common import clock
-from swarm_common.events import Data, JudgedTarget, Metric, Target
+from swarm_common.events import Data, JudgedTarget, Metric, Target, Task
 from swarm_common.events.benchmark import (
     Cancelled,
     Completed,
@@ -137,10 +137,26 @@ def _ask(state: RunState, moment: Moment, suites: Mapping[str, Suite]) -> tuple[
             else Failed(reason="no work was done", **duration),
         )
     if answer.tasks:
+        if wrong := _cannot_be_planned(state, answer.tasks):
+            return (Failed(reason=f"the planner of suite {started.suite} {wrong}", **duration),)
         return (Planned(step=state.step, tasks=answer.tasks),)
     if state.open == 0:
         return (Failed(reason="the planner neither ends the run nor adds tasks", **duration),)
     return ()
+
+
+def _cannot_be_planned(state: RunState, tasks: Sequence[Task]) -> str:
+    """Say what is wrong with tasks: one that is there already, or a need that nobody meets. Either would never end."""
+    known = set()
+    for task in tasks:
+        if task.id in state.tasks or task.id in known:
+            return f"plans {task.id} twice"
+        known.add(task.id)
+    for task in tasks:
+        for need in task.after:
+            if need not in known and need not in state.tasks:
+                return f"plans {task.id}, which needs {need}, and that is no task"
+    return ""
 
 
 def _so_far(state: RunState, started: Started, elapsed_s: float) -> SoFar:

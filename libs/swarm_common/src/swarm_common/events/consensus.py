@@ -52,7 +52,7 @@ class Reached(Data, frozen=True, kw_only=True):
     """Over those pairs where it is defined."""
     variance: float | None = None
     """Consensus variance: the weighted variance of the members' predictions, in the mean over held-out rows and classes
-    (probabilities), or in the target's unit squared (values). Weights are ``weights``, or equal where there are none."""
+    (probabilities), or in the target's unit squared (values). Weights are ``weights``; equal where there are none."""
     row_confidence: Array | None = None
     """``(rows,)`` float32: the winning class's share in each held-out row; ``None`` for values."""
     row_agreement: Array | None = None
@@ -61,8 +61,8 @@ class Reached(Data, frozen=True, kw_only=True):
     considered: dict[str, float] = {}
     """Where ``best`` was asked for: the cross-fitted out-of-fold loss of every strategy that fits the problem."""
     coefficients: tuple[tuple[float, ...], ...] = ()
-    """Of ``stacking``: one row a class (one row alone for two classes, and for values). First the intercept, then member
-    by member its coefficients: one for each of its classes (of two classes, for the second alone), or one for its
+    """Of ``stacking``: one row a class (one alone for two classes, and for values). First the intercept, then member by
+    member its coefficients: one for each of its classes (of two classes, for the second alone), or one for its
     value."""
     trajectory: tuple[tuple[float, ...], ...] = ()
     """Of ``adaptive``: one row a block, the weights it was predicted with, in the order of ``members``."""

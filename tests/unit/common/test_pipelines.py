@@ -177,6 +177,11 @@ def test_a_pipeline_reads_as_people_say_it() -> None:
     )
     assert pipelines.describe(spec) == "standard > pca_95 > svm (C=10, kernel=rbf)"
     assert pipelines.describe(Spec(model="random_forest")) == "random_forest"
+    plain = pipelines.neutral(FULL, spec, "hyperparameters")
+    assert (plain.hyperparameters, pipelines.describe(plain)) == (
+        {"max_iter": 100_000},
+        "standard > pca_95 > svm",
+    )
 
 
 def test_it_loads_no_numerical_library() -> None:

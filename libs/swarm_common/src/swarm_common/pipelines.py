@@ -125,6 +125,8 @@ _NETWORK = Model(
     }
 )
 _KERNEL: dict[str, Range] = {"C": Float(0.03, 100.0, log=True), "kernel": Choice(("rbf", "linear", "poly"))}
+#: Without scaling the solver may go on for minutes: it stops after so many steps, and warns.
+_STEPS = {"max_iter": 100_000}
 _GAMMA = Choice(("scale", "auto", 0.001, 0.01, 0.1, 1.0))
 
 MODELS: Mapping[str, Mapping[str, Model]] = {
@@ -132,7 +134,7 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
         "logistic_regression": Model({"C": Float(1e-3, 100.0, log=True)}, {"max_iter": 1000}),
         "random_forest": _FOREST,
         "hist_gradient_boost": _HISTOGRAM,
-        "svm": Model({**_KERNEL, "gamma": _GAMMA}),
+        "svm": Model({**_KERNEL, "gamma": _GAMMA}, _STEPS),
         "neural_network": _NETWORK,
     },
     "regression": {
@@ -143,7 +145,7 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
         "lasso_regression": Model({"alpha": Float(1e-3, 10.0, log=True)}, {"max_iter": 5000}),
         "random_forest": _FOREST,
         "hist_gradient_boost": _HISTOGRAM,
-        "svm": Model({**_KERNEL, "gamma": _GAMMA, "epsilon": Float(0.01, 1.0, log=True)}),
+        "svm": Model({**_KERNEL, "gamma": _GAMMA, "epsilon": Float(0.01, 1.0, log=True)}, _STEPS),
         "neural_network": _NETWORK,
     },
 }
@@ -305,10 +307,15 @@ def key(spec: Spec) -> str:
 
 
 def describe(spec: Spec) -> str:
-    """Return a pipeline as people say it: ``standard > pca_95 > svm (C=10)``; plain blocks are left out."""
+    """Return a pipeline as people say it: ``standard > pca_95 > svm (C=10)``; what is plain is left out."""
     plain = Spec(model="")
+    usual = [models[spec.model].plain for models in MODELS.values() if spec.model in models]
     steps = [getattr(spec, block) for block in BLOCKS[:5] if getattr(spec, block) != getattr(plain, block)]
-    given = ", ".join(f"{name}={_short(value)}" for name, value in sorted(spec.hyperparameters.items()))
+    given = ", ".join(
+        f"{name}={_short(value)}"
+        for name, value in sorted(spec.hyperparameters.items())
+        if all(name not in model or model[name] != value for model in usual)
+    )
     return " > ".join([*steps, f"{spec.model} ({given})" if given else spec.model])
 
 

@@ -15,7 +15,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from swarm_common.events import Data, Event, encode
-from swarm_common.events.benchmark import Completed, Planned, TaskScheduled
+from swarm_common.events.benchmark import Completed, TaskScheduled
 from swarm_common.events.envelope import new_event
 from swarm_common.runtime import Work
 from swarm_common.runtime.history import RecordedHistory
@@ -64,11 +64,10 @@ async def play(
     drawn = random.Random(order)  # noqa: S311 - a simulation
     open_: list[Event] = []
     while not state.over and state.started is not None:
-        for data in decide(state, NOW, SUITES):
+        decided = decide(state, NOW, SUITES)
+        assert decided or open_, "nothing is left to do and the run is not over"
+        for data in decided:
             event = record(data, state.last_id)
-            if isinstance(event.data, Planned):
-                again = [task.id for task in event.data.tasks if task.id in state.tasks]
-                assert not again, f"planned a second time: {again}"
             state = evolve(state, event)
             if isinstance(event.data, TaskScheduled):
                 open_.append(event)

@@ -39,7 +39,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "multi_model_consensus": {"iterations": 1, "test_folds": 2},
     "adaptive_learning": {"iterations": 2, "rows": 800},
     "exploration_exploitation": {"case": "wine", "pulls": 16, "iterations": 1},
-    "knowledge_transfer": {},
+    "knowledge_transfer": {
+        "sources": ["breast_cancer"],
+        "candidates": ["k_neighbors_5", "logistic_regression_1", "naive_bayes", "random_forest_50"],
+        "iterations": 1,
+        "folds": 2,
+    },
     "mle_star": {"dataset": "wine", "budget": 6},
 }
 SCENARIOS = [scenario.name for scenario in Ensemble.scenarios]

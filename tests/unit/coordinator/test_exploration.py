@@ -231,6 +231,8 @@ def asked(**params: Any) -> Started | Rejected:
         ({"arms": ["luck"]}, "params.arms"),
         ({"folds": 0}, "params.folds"),
         ({"candidates": ["naive_bayes"]}, "params.candidates"),
+        ({"case": "wine", "rows": 500}, "params.rows"),
+        ({"case": "classification_ensemble_small", "rows": 39}, "params.rows"),
         ({"candidates": ["naive_bayes", "naive_bayes"]}, "params.candidates"),
         ({"candidates": ["naive_bayes", "ridge_regression_10"]}, "params.candidates"),
         ({"case": "diabetes", "candidates": ["naive_bayes", "svm_rbf_10"]}, "params.candidates"),

@@ -79,6 +79,8 @@ def asked(**params: Any) -> Started | Rejected:
         ({"memory": "none"}, "params.memory"),
         ({"folds": 1}, "params.folds"),
         ({"candidates": ["naive_bayes"]}, "params.candidates"),
+        ({"case": "wine", "rows": 500}, "params.rows"),
+        ({"case": "classification_ensemble_small", "rows": 39}, "params.rows"),
     ],
 )
 def test_what_does_not_go_together_is_refused_by_name(params: dict[str, Any], field: str) -> None:
@@ -105,6 +107,16 @@ def test_lessons_come_from_other_data_of_the_same_problem(case: str, sources: se
     parts = [task for task in started.tasks if task.kind == "train_part"]
     assert len(parts) == 12 * 3 * len(sources)
     assert all(task.id.split("-")[0] in sources for task in parts)  # nothing of the target before the advice
+
+
+def test_rows_are_those_of_all_data_that_are_made() -> None:
+    started = asked(case="diabetes", rows=300)
+    assert isinstance(started, Started)
+    made = {
+        task.params["dataset"]: task.params.get("make") for task in started.tasks if "dataset" in task.params
+    }
+    assert made["diabetes"] is None
+    assert made["synthetic_regression"]["n_samples"] == 300
 
 
 def test_memory_of_other_runs_makes_the_run_say_that_it_depends_on_them() -> None:

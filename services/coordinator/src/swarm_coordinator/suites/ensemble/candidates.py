@@ -20,6 +20,7 @@ from swarm_coordinator.suites.ensemble.costs import cost_s
 from swarm_coordinator.suites.ensemble.tasks import Plan, named, plan_of
 
 _LONGEST_TASK_S = 3600.0
+_FEWEST_ROWS = 40
 _BOTH = (
     member("decision_tree", "decision_tree_5", max_depth=5),
     member("extra_trees", "extra_trees_50", n_estimators=50),
@@ -88,9 +89,18 @@ def pool_params() -> tuple[Param, ...]:
 def pool_plan(case: str, params: Mapping[str, Any], seed: int) -> Plan:
     """Return the plan of a case whose members are the candidates.
 
-    Raises :class:`UsageError` for fewer than two, one named twice, and one that does not fit the problem.
+    Raises :class:`UsageError` for fewer than two, one named twice, one that does not fit the problem, and for rows to
+    be made where no data are made, or too few of them.
     """
     what = CASES[case]
+    if params["rows"] and (not what.make or params["rows"] < _FEWEST_ROWS):
+        allowed = f"0, {_FEWEST_ROWS} and more" if what.make else "0"
+        raise UsageError(
+            f"params.rows is {params['rows']}; for {case} allowed is {allowed}",
+            field="params.rows",
+            given=str(params["rows"]),
+            allowed=allowed,
+        )
     pool = {model.name: model for model in POOL[what.problem]}
     names = params["candidates"] or list(pool)
     if len(set(names)) < max(2, len(names)) or not set(names) <= set(pool):

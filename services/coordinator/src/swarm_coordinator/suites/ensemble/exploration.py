@@ -472,7 +472,7 @@ SCENARIOS: tuple[tuple[Scenario, Callable[[SoFar], Step | Finish]], ...] = (
                 ),
                 _param("pulls", "int", 30, 2, 10_000, _ABOUT["pulls"]),
                 _param("batch", "int", 4, 1, 1000, _ABOUT["batch"]),
-                _param("width", "float", 0.1, 0, 10, _ABOUT["width"]),
+                _param("width", "float", 0.05, 0, 10, _ABOUT["width"]),
                 _param("cpu_budget_s", "float", 0.0, 0, 1e6, _ABOUT["cpu"]),
                 *split_params(iterations=5, folds=5),
                 *pool_params(),

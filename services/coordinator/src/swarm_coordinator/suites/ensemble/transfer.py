@@ -58,7 +58,10 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
 
 def plan(sofar: SoFar) -> Step | Finish:
     """Plan lessons and advice, then the target's evaluations, then both arms' models, then say what they came to."""
-    what = pool_plan(sofar.params["case"], sofar.params, sofar.seed)
+    own = CASES[sofar.params["case"]]
+    learns_from_made = any(CASES[source].make for source in _sources(sofar))
+    rows = sofar.params["rows"] if own.make or not learns_from_made else 0
+    what = pool_plan(sofar.params["case"], {**sofar.params, "rows": rows}, sofar.seed)
     if sofar.step == 0:
         return Step(tasks=_lessons(sofar, what))
     if sofar.step == 1:
@@ -148,7 +151,8 @@ def _lessons(sofar: SoFar, what: Plan) -> tuple[Task, ...]:
 
 def _source_plan(sofar: SoFar, source: str) -> Plan:
     """Return the plan of a source: the same pool on one split of its data."""
-    return pool_plan(source, {**sofar.params, "iterations": 1, "test_folds": 0}, sofar.seed)
+    rows = sofar.params["rows"] if CASES[source].make else 0
+    return pool_plan(source, {**sofar.params, "iterations": 1, "test_folds": 0, "rows": rows}, sofar.seed)
 
 
 def _advised(sofar: SoFar) -> list[str]:

@@ -17,11 +17,45 @@ from typing import Any
 from swarm_common import __version__
 
 HERE = Path(__file__).parent
+_SPLITS = ("-p", "iterations=2")
+_POOL = ("-p", "candidates=decision_tree_5,k_neighbors_5,k_neighbors_15", "-p", "top=2")
+_FEW = '{"random_forest": {"n_estimators": 10}}'
 #: Name of the file, then the arguments of ``swarm run``.
 RUNS: dict[str, list[str]] = {
     "noop": ["noop", "-p", "tasks=5"],
     "retries": ["noop", "-p", "tasks=3", "-p", "fail_attempts=1"],
     "ensemble": ["ensemble", "breast_cancer"],
+    "strategies": ["ensemble", "multi_model_consensus", *_SPLITS, "-p", "models=svm,naive_bayes"],
+    "values": [
+        "ensemble",
+        "regression_ensemble",
+        *_SPLITS,
+        "-p",
+        "rows=300",
+        "-p",
+        f"hyperparameters={_FEW}",
+    ],
+    "exploration": ["ensemble", "exploration_exploitation", *_SPLITS, *_POOL, "-p", "pulls=6"],
+    "adaptive": ["ensemble", "adaptive_learning", *_SPLITS, "-p", "rows=400"],
+    "transfer": [
+        "ensemble",
+        "knowledge_transfer",
+        "-p",
+        "iterations=1",
+        *_POOL,
+        "-p",
+        "sources=breast_cancer",
+    ],
+    "mle-star": [
+        "ensemble",
+        "mle_star",
+        "-p",
+        "dataset=wine",
+        "-p",
+        "budget=5",
+        "-p",
+        "arms=mle_star,random,tpe",
+    ],
 }
 
 

@@ -24,6 +24,9 @@ from swarm_common.runs import fold
 from swarm_common.runtime import Service
 from swarm_common.runtime.offline import Outcome, decide_again
 
+sys.path.insert(0, str(Path(__file__).parent))
+from record import RUNS
+
 LOGS = sorted(Path(__file__).parent.glob("*.jsonl"))
 DECIDERS = ("coordinator", "consensus", "metrics", "optimizer")
 
@@ -39,7 +42,7 @@ def ended(path: Path) -> tuple[list[Event], Event, Completed]:
 
 
 def test_there_are_logs_of_every_kind() -> None:
-    assert {path.stem.rpartition("-")[0] for path in LOGS} == {"ensemble", "noop", "retries"}
+    assert {path.stem.rpartition("-")[0] for path in LOGS} == set(RUNS)
 
 
 @each_log

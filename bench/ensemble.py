@@ -38,6 +38,7 @@ from swarm_model_agent.models import build
 from swarm_model_agent.params import PartParams, read
 
 JOBS = 2
+_LIMIT_S = 1800.0
 #: HistGradientBoosting in place of the classic: a member on the critical path alone would bound everything by itself.
 LARGE = {
     "models": ["random_forest", "hist_gradient_boost", "neural_network", "svm", "logistic_regression"],
@@ -196,7 +197,7 @@ async def _measure(quick: bool) -> tuple[list[Row], list[str]]:
 
 
 def run(quick: bool) -> tuple[list[Row], list[str]]:
-    return run_async(_measure(quick))
+    return run_async(_measure(quick), limit_s=_LIMIT_S)
 
 
 BENCH = Bench("ensemble", "wall time of an ensemble, warm", run)

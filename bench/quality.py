@@ -16,6 +16,7 @@ from kit.servers import Runs, stack
 from swarm_common import Client
 from swarm_common.events.benchmark import Completed, Requested
 
+_LIMIT_S = 1800.0
 DATA = ("wine", "diabetes", "breast_cancer", "digits")
 WAYS = ("weighted", "soft", "stacking", "bayesian", "greedy", "best_single")
 
@@ -68,7 +69,7 @@ async def _measure(quick: bool) -> tuple[list[Row], list[str]]:
 
 
 def run(quick: bool) -> tuple[list[Row], list[str]]:
-    return run_async(_measure(quick))
+    return run_async(_measure(quick), limit_s=_LIMIT_S)
 
 
 BENCH = Bench("quality", "does combining pay, on real data", run)

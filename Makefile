@@ -10,7 +10,7 @@ PARTS    := $(LIBS) $(SERVICES)
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXTRAS   := xgboost,lightgbm
 EDITABLE  = -e 'libs/swarm_common[grpc,numpy]' -e 'services/model_agent[$(EXTRAS)]' \
-  -e 'services/optimizer[search]' \
+  -e 'services/optimizer[search,llm]' \
   $(addprefix -e ,$(filter-out libs/swarm_common services/model_agent services/optimizer,$(PARTS)))
 
 .DEFAULT_GOAL := help

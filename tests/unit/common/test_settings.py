@@ -91,3 +91,29 @@ def test_a_file_that_cannot_be_read(content: bytes | None, words: str, toml: Pat
         toml.write_bytes(content)
     with pytest.raises(SettingsError, match=words):
         load_settings(environ={}, file=toml)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("127.0.0.1:8080/v1", "is no address of a server"),
+        ("file:///etc/passwd", "is no address of a server"),
+        ("http://some.where/v1?api-key=sk-1", "is no address of a server"),
+        ("http://me:sk-1@some.where/v1", "SWARM_LLM_API_KEY"),
+    ],
+)
+def test_the_address_of_a_language_model_is_one_of_http_and_holds_no_secret(url: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words) as caught:
+        load_settings(environ={"SWARM_LLM_URL": url})
+    assert str(caught.value).startswith("SWARM_LLM_URL: ")
+    assert "sk-1" not in str(caught.value)
+    load_settings(environ={"SWARM_LLM_URL": "https://some.where/v1", "SWARM_LLM_API_KEY": "sk-1"})
+
+
+def test_the_key_of_a_language_model_is_no_setting(toml: Path) -> None:
+    found = load_settings(environ={"SWARM_LLM_API_KEY": "sk-1"}, file=None)
+    assert "sk-1" not in repr(found)
+    toml.write_text('llm_api_key = "sk-1"\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match="llm_api_key is no setting") as caught:
+        load_settings(environ={}, file=toml)
+    assert "sk-1" not in str(caught.value)

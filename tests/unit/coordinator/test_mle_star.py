@@ -185,6 +185,11 @@ def start(**params: Any) -> SoFar:
     return SoFar(scenario="mle_star", params=complete_params(SCENARIO, {**SMALL, **params}), seed=1)
 
 
+@pytest.mark.parametrize(("arms", "repeats"), [(["mle_star", "tpe"], True), (["random", "llm"], False)])
+def test_a_run_repeats_unless_a_language_model_is_asked(arms: list[str], repeats: bool) -> None:
+    assert SCENARIO.repeats(complete_params(SCENARIO, {"arms": arms})) is repeats
+
+
 def test_an_arm_does_not_wait_for_another(log: list[Event]) -> None:
     by_task = {event.data.task: event for event in log if getattr(event.data, "concludes", False)}
     sofar = start(arms=["mle_star", "random"])

@@ -90,6 +90,7 @@ async def test_optunas_proposals_are_a_kind_of_their_own_and_not_decided_again(l
     assert {kind: handler.pure for kind, handler in service.tasks.items()} == {
         "propose": True,
         "propose_tpe": False,
+        "propose_llm": False,
     }
     with pytest.raises(UsageError, match="no policy of a task of kind propose_tpe"):
         await propose_tpe(log.task("propose_tpe", params=PARAMS))

@@ -282,7 +282,7 @@ def check(space: Space, spec: Spec) -> None:
         if name not in model.ranges and name not in model.plain:
             _known(name, (*model.ranges, *model.plain), field)
         if name in model.ranges and not _lies_in(model.ranges[name], value):
-            allowed = _text(model.ranges[name])
+            allowed = range_text(model.ranges[name])
             raise UsageError(
                 f"{field} is {value!r}; allowed is {allowed}", field=field, given=str(value), allowed=allowed
             )
@@ -398,7 +398,8 @@ def _known(name: str, known: tuple[str, ...], field: str) -> None:
         )
 
 
-def _text(range_: Range) -> str:
+def range_text(range_: Range) -> str:
+    """Return a range as people say it: ``a number from 0.001 to 100``."""
     if isinstance(range_, Choice):
         return ", ".join(str(option) for option in range_.options)
     kind = "a whole number" if isinstance(range_, Int) else "a number"

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -49,6 +50,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dashboard_host: str = "127.0.0.1"
     """Address that the dashboard listens on: this machine's alone, for it asks nobody who they are. In a container,
     127.0.0.1 is the container's own and cannot be published: there it is 0.0.0.0, published on 127.0.0.1."""
+    llm_url: str = ""
+    """OpenAI-compatible server that arm `llm` of `mle_star` asks, up to `/v1`; empty means none. Its key, if it wants
+    one, comes from the environment alone: `SWARM_LLM_API_KEY`, which is no setting and never recorded."""
+    llm_model: str = "default"
+    """Name of the model there; a server of one model takes any."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -62,6 +68,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if not low <= value <= high:
                 msg = f"{name} is {value}; allowed is {low} to {high}"
                 raise ValueError(msg)
+        where = urlsplit(self.llm_url)
+        if self.llm_url and (where.scheme not in {"http", "https"} or not where.hostname or where.query):
+            msg = "llm_url is no address of a server; it is like http://127.0.0.1:8080/v1"
+            raise ValueError(msg)
+        if where.username or where.password:  # not repeated: it may be a secret
+            msg = "llm_url holds a user or password; a key is given by the variable SWARM_LLM_API_KEY"
+            raise ValueError(msg)
 
     @property
     def home_path(self) -> Path:

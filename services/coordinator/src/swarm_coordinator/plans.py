@@ -55,11 +55,17 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether the same request and seed give the same digest; not where the outcome depends on timing."""
     timed_by: tuple[str, ...] = ()
     """Parameters that, where they are not at their default, make the outcome depend on timing or on earlier runs."""
+    timed_with: dict[str, tuple[str, ...]] = {}
+    """By parameter that is a list: members with which the outcome depends on something outside, as a language model."""
 
     def repeats(self, params: Mapping[str, Any]) -> bool:
         """Say whether these (complete) parameters and a seed give the same digest each time."""
-        return self.deterministic and all(
-            params[param.name] == param.default for param in self.params if param.name in self.timed_by
+        return (
+            self.deterministic
+            and all(
+                params[param.name] == param.default for param in self.params if param.name in self.timed_by
+            )
+            and not any(set(members) & set(params[name]) for name, members in self.timed_with.items())
         )
 
 

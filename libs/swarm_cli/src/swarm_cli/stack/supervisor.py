@@ -140,6 +140,8 @@ class Supervisor:
             "MAX_BYTES": str(settings.max_bytes),
             "DASHBOARD_PORT": str(settings.dashboard_port if first else 0),
             "DASHBOARD_HOST": settings.dashboard_host,
+            "LLM_URL": settings.llm_url,
+            "LLM_MODEL": settings.llm_model,
         }
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         return {**os.environ, **{f"SWARM_{name}": value for name, value in given.items()}}

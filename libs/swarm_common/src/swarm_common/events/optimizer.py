@@ -36,7 +36,7 @@ class Suggested(Data, frozen=True, kw_only=True):
     """Events of the run that were read."""
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A pipeline to be evaluated."""
 
     name: str
@@ -44,9 +44,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     spec: Spec
     why: str
     """One sentence: what it is to show, or who recommends it."""
+    by: str = "rules"
+    """Who proposed it: ``rules`` or ``llm``."""
 
 
-@event("optimizer.proposed", concludes=True)
+@event("optimizer.proposed", concludes=True, volatile=("llm_s",))
 class Proposed(Data, frozen=True, kw_only=True):
     """A search looked at what is known so far and says what to evaluate next."""
 
@@ -54,7 +56,7 @@ class Proposed(Data, frozen=True, kw_only=True):
     arm: str
     """Which of the searches of the run."""
     policy: str
-    """``mle_star``, ``random``, ``random_block`` or ``tpe``."""
+    """``mle_star``, ``random``, ``random_block``, ``tpe`` or ``llm``."""
     phase: str
     """``recipes``, ``ablation``, ``refinement``, ``sampling`` or ``done``."""
     block: str = ""
@@ -68,6 +70,18 @@ class Proposed(Data, frozen=True, kw_only=True):
     """How many candidates were known."""
     done: bool = False
     """Whether the search is over, and there are no candidates."""
+    model: str = ""
+    """The language model that was asked for variations, as its server names it; empty where none was."""
+    answer: str = ""
+    """What it answered: the first 4 KiB."""
+    refused: tuple[str, ...] = ()
+    """What of the answer could not be used, and why."""
+    tokens_in: int | None = None
+    """Tokens of the question, by the server's count; ``None`` where it gave none."""
+    tokens_out: int | None = None
+    """Tokens of the answer, by the server's count; ``None`` where it gave none."""
+    llm_s: float | None = None
+    """From question to answer."""
 
 
 @event("optimizer.task_failed")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from swarm_common import pipelines
 from swarm_common.errors import UsageError
 from swarm_common.pipelines import Space, Spec
-from swarm_optimizer.search.steps import Draft, Ground, Move, Search, Trial
+from swarm_optimizer.search.steps import Draft, Ground, Move, Question, Search, Trial
 from swarm_optimizer.search.tpe import ask
 
 #: Steps of refinement before the next ablation, each of one batch.
@@ -50,23 +50,57 @@ def propose(
     ground = Ground(space, budget=budget, batch=batch, seed=seed, arm=arm or policy, recipes=recipes)
     if policy == TPE:
         return _tpe(ground, trials)
-    search = PURE[policy](ground)
-    done, ablation = 0, {}
+    move = _next(policy, PURE[policy](ground), ground, trials)
+    assert isinstance(move, Move)  # noqa: S101 - a ground without answers has no questions
+    return move
+
+
+def propose_told(
+    space: Space,
+    trials: Sequence[Trial],
+    answers: Sequence[Sequence[Spec]],
+    *,
+    budget: int,
+    batch: int,
+    seed: int,
+    arm: str,
+) -> Move | Question:
+    """Return the next move of :func:`mle_star` where somebody else says how to vary the block that matters most.
+
+    ``answers`` are the variations that were accepted so far, one tuple for each step of refinement, in their order. A
+    question is returned where the next one is needed: call again with the answer added, which may be empty. The rules'
+    own variations, drawn as without answers, fill up the batch. ``arm`` names the dice. Raises :class:`UsageError` for
+    trials that are not of this search.
+    """
+    ground = Ground(space, budget=budget, batch=batch, seed=seed, arm=arm, answers=answers)
+    return _next(LLM, mle_star(ground), ground, trials)
+
+
+def _next(policy: str, search: Search, ground: Ground, trials: Sequence[Trial]) -> Move | Question:
+    """Lead a search through the trials that were made, and return what it says then."""
+    done = 0
+    ablation: dict[str, float] = {}
     try:
         move = next(search)
-        ablation = move.ablation
-        while done < len(trials):
+        while isinstance(move, Move):
+            ablation = move.ablation or ablation
+            if done >= len(trials):
+                break
             found = trials[done : done + len(move.drafts)]
             if [trial.spec for trial in found] != [draft.spec for draft in move.drafts]:
                 raise UsageError(
-                    f"trials {done + 1} to {done + len(move.drafts)} are not what {policy} with seed {seed} proposed",
+                    f"trials {done + 1} to {done + len(move.drafts)} are not what {policy} with seed {ground.seed} "
+                    "proposed",
                     field="needs",
                 )
             done += len(found)
             move = search.send(found)
-            ablation = move.ablation or ablation
     except StopIteration:
         return Move(phase="done", ablation=ablation)
+    if done < len(trials):
+        raise UsageError(
+            f"there are {len(trials)} trials, and no answer to the question after {done}", field="needs"
+        )
     return move
 
 
@@ -137,7 +171,7 @@ def _tpe(ground: Ground, trials: Sequence[Trial]) -> Move:
     return Move(phase="sampling", drafts=tuple(drafts)) if drafts else Move(phase="done")
 
 
-def _warm_start(ground: Ground) -> Search:
+def _warm_start(ground: Ground) -> Generator[Move, Sequence[Trial], None]:
     most = max(1, ground.budget // _RECIPE_SHARE)
     found = pipelines.recipes(ground.space)[:most] if ground.recipes else ()
     if found:
@@ -186,7 +220,9 @@ def _ablate(ground: Ground, best: Trial, most: int) -> Generator[Move, Sequence[
     }
 
 
-def _refine(ground: Ground, block: str, drops: dict[str, float]) -> Generator[Move, Sequence[Trial], bool]:
+def _refine(
+    ground: Ground, block: str, drops: dict[str, float]
+) -> Generator[Move | Question, Sequence[Trial], bool]:
     """Vary one block of the best pipeline, a batch at a time, each from the best of the one before.
 
     Returns whether there was anything to try.
@@ -197,15 +233,15 @@ def _refine(ground: Ground, block: str, drops: dict[str, float]) -> Generator[Mo
         if best is None or ground.left <= 0:
             break
         base = best.spec
+        before = ground.proposed
+        count = min(ground.batch, ground.left)
         specs = [
             ground.fresh(lambda: pipelines.vary(ground.space, base, block, ground.rng))  # noqa: B023 - called here
-            for _ in range(min(ground.batch, ground.left))
+            for _ in range(count)
         ]
-        drafts = tuple(
-            Draft(spec, f"Refines {block} of {best.name or 'the best so far'}.")
-            for spec in specs
-            if spec is not None
-        )
+        why = f"Refines {block} of {best.name or 'the best so far'}."
+        drawn = [Draft(spec, why) for spec in specs if spec is not None]
+        drafts = yield from ground.tell(block, base, count, drawn, before)
         tried = tried or bool(drafts)
         yield from ground.make(Move(phase="refinement", drafts=drafts, block=block, ablation=drops))
     return tried
@@ -218,4 +254,6 @@ PURE: Mapping[str, Callable[[Ground], Search]] = {
     "random_block": random_block,
 }
 TPE = "tpe"
+#: :func:`mle_star` with variations by a language model: see :func:`propose_told`.
+LLM = "llm"
 POLICIES = (*PURE, TPE)

@@ -32,6 +32,8 @@ class Draft(msgspec.Struct, frozen=True):
 
     spec: Spec
     why: str
+    by: str = "rules"
+    """Who proposed it: ``rules`` or ``llm``."""
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,15 +45,36 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     ablation: dict[str, float] = {}
 
 
-#: A search yields moves and is sent the trials that came of each, in the order of the drafts.
-Search = Generator[Move, Sequence[Trial], None]
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search has to be told before it goes on: variations of one block of a pipeline."""
+
+    block: str
+    base: Spec
+    """The best pipeline so far."""
+    count: int
+    """Most variations that are of use."""
+    known: frozenset[str]
+    """Pipelines that were proposed already, by :func:`pipelines.key`."""
+
+
+#: A search yields moves and is sent the trials that came of each, in the order of the drafts. A question ends it:
+#: whoever knows the answer begins the search anew with it.
+Search = Generator[Move | Question, Sequence[Trial], None]
 
 
 class Ground:
     """What all policies stand on: the space, the budget, the dice, and the trials so far."""
 
     def __init__(
-        self, space: Space, *, budget: int, batch: int, seed: int, arm: str, recipes: bool = True
+        self,
+        space: Space,
+        *,
+        budget: int,
+        batch: int,
+        seed: int,
+        arm: str,
+        recipes: bool = True,
+        answers: Sequence[Sequence[Spec]] | None = None,
     ) -> None:
         self.space = space
         self.budget = budget
@@ -62,6 +85,7 @@ class Ground:
         self.rng = random.Random(f"{seed}/{arm}")  # noqa: S311 - a search, not a secret
         self.trials: list[Trial] = []
         self._known: dict[str, Trial | None] = {}
+        self._answers = None if answers is None else iter(answers)
 
     @property
     def left(self) -> int:
@@ -75,6 +99,34 @@ class Ground:
     def known(self, spec: Spec) -> Trial | None:
         """Return what came of a pipeline, if it was evaluated."""
         return self._known.get(pipelines.key(spec))
+
+    def tell(
+        self, block: str, base: Spec, count: int, drafts: Sequence[Draft], before: frozenset[str]
+    ) -> Generator[Question, Sequence[Trial], tuple[Draft, ...]]:
+        """Return what was answered about a block, filled up with the rules' own drafts to ``count``.
+
+        The drafts themselves where nobody is asked. ``before`` are the pipelines that were known before the drafts.
+        Asks where the answer is not there yet.
+        """
+        if self._answers is None or not drafts:
+            return tuple(drafts)
+        answer = next(self._answers, None)
+        if answer is None:
+            yield Question(block=block, base=base, count=count, known=before)
+            return ()
+        told = {pipelines.key(spec): spec for spec in answer[:count]}
+        others = [draft for draft in drafts if pipelines.key(draft.spec) not in told]
+        kept = others[: count - len(told)]
+        for draft in others[len(kept) :]:  # not proposed after all: another step may
+            del self._known[pipelines.key(draft.spec)]
+        self._known.update(dict.fromkeys(told))
+        why = f"A language model's variation of {block}."
+        return (*(Draft(spec, why, "llm") for spec in told.values()), *kept)
+
+    @property
+    def proposed(self) -> frozenset[str]:
+        """The pipelines that were proposed already, by :func:`pipelines.key`."""
+        return frozenset(self._known)
 
     def fresh(self, draw: Callable[[], Spec]) -> Spec | None:
         """Draw until a pipeline comes that no move has named, and note it; ``None`` where none comes."""

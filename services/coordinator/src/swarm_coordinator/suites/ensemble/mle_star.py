@@ -28,17 +28,23 @@ from swarm_coordinator.suites.ensemble.tasks import Plan, named, prepare_task, s
 from swarm_coordinator.suites.noop import seconds
 
 _HALVING = "halving"
+_LLM = "llm"
 ARMS = ("mle_star", "random", "random_block", "tpe", _HALVING)
+#: Arms that are there where they are asked for.
+_MORE_ARMS = (_LLM,)
+#: Reasons for a refusal that a result repeats; the events have all.
+_REASONS = 20
 _WHAT: Mapping[str, str] = {
     "mle_star": "recipes, then the block that ablation finds to matter most is refined",
     "random": "drawn evenly from the space",
     "random_block": "as mle_star without ablation: the block to refine is drawn",
     "tpe": "Optuna's tree-structured Parzen estimator",
+    _LLM: "as mle_star, but a language model proposes how to vary the block; rules fill up what it leaves open",
     _HALVING: "scikit-learn's HalvingRandomSearchCV: many candidates on few rows, few on all",
 }
 _COMBINATION = "best"
 #: These refine what they start from, and so always start from recipes.
-_FROM_RECIPES = ("mle_star", "random_block")
+_FROM_RECIPES = ("mle_star", "random_block", _LLM)
 _TRANSFORM_LEAKS = ("unseen_rows", "not_repeatable")
 
 
@@ -90,7 +96,7 @@ def _check(params: Mapping[str, Any]) -> None:
             f"params.arms is {', '.join(params['arms']) or 'empty'}; name each arm once, at least one",
             field="params.arms",
             given=", ".join(params["arms"]),
-            allowed=", ".join(ARMS),
+            allowed=", ".join((*ARMS, *_MORE_ARMS)),
         )
     if _HALVING in params["arms"] and params["budget"] < 2:
         raise UsageError(
@@ -136,7 +142,7 @@ def _arm(sofar: SoFar, split: int, data: dict[str, Any], name: str) -> Arm:
     while True:
         propose = f"propose-{arm}-{step}"
         if propose not in sofar.planned:
-            return Arm(name, _evaluated(sofar, needs), False, (_propose(sofar, split, name, propose, needs),))
+            return Arm(name, _evaluated(sofar, needs), False, (_propose(sofar, split, name, step, needs),))
         proposed = sofar.results[propose].data if propose in sofar.results else None
         if not isinstance(proposed, Proposed) or proposed.done:
             return Arm(name, _evaluated(sofar, needs), proposed is not None)
@@ -147,7 +153,7 @@ def _arm(sofar: SoFar, split: int, data: dict[str, Any], name: str) -> Arm:
                 _evaluate(sofar, data, arm, candidate.name, candidate.spec)
                 for candidate in proposed.candidates
             ]
-            following = _propose(sofar, split, name, f"propose-{arm}-{step + 1}", needs)
+            following = _propose(sofar, split, name, step + 1, needs)
             return Arm(name, (), False, (*tasks, following))
         step += 1
 
@@ -157,17 +163,27 @@ def _evaluated(sofar: SoFar, needs: Sequence[str]) -> tuple[CandidateEvaluated, 
     return tuple(data for data in found if isinstance(data, CandidateEvaluated))
 
 
-def _propose(sofar: SoFar, split: int, name: str, task: str, needs: Sequence[str]) -> Task:
+#: Policies that have a kind of task of their own, for what they propose is not decided again by a replay.
+_KINDS = {"tpe": "propose_tpe", _LLM: "propose_llm"}
+
+
+def _propose(sofar: SoFar, split: int, name: str, step: int, needs: Sequence[str]) -> Task:
     prepared = _prepared(sofar, split)
     params = sofar.params
+    arm = named(name, split)
+    # What a language model has said cannot be made again from its outcome: the arm is told what was proposed.
+    earlier = [f"propose-{arm}-{before}" for before in range(step)] if name == _LLM else []
+    # The same draws as mle_star's, so that the two differ by the model's proposals alone.
+    dice = {"dice": named("mle_star", split)} if name == _LLM else {}
     return Task(
-        id=task,
-        kind="propose_tpe" if name == "tpe" else "propose",
+        id=f"propose-{arm}-{step}",
+        kind=_KINDS.get(name, "propose"),
         service="optimizer",
-        after=tuple(needs),
+        after=(*needs, *earlier),
         decides=True,
         params={
-            "arm": named(name, split),
+            **dice,
+            "arm": arm,
             "policy": name,
             "problem": prepared.problem,
             "n_features": prepared.n_features,
@@ -445,7 +461,44 @@ def _metrics(sofar: SoFar, splits: Sequence[dict[str, Any]], arms: Arms) -> tupl
             estimator="held-out rows with the features of a training row; largest of the splits",
             source=source,
         ),
+        *_llm_tokens(sofar, splits),
         seconds(sofar.elapsed_s),
+    )
+
+
+def _asked(sofar: SoFar, splits: Sequence[Any]) -> list[tuple[Fact, Proposed]]:
+    """Return the steps at which a language model was asked, over all splits."""
+    found = []
+    for split in range(len(splits)):
+        step = 0
+        while (task := f"propose-{named(_LLM, split)}-{step}") in sofar.results:
+            fact = sofar.results[task]
+            if isinstance(fact.data, Proposed) and fact.data.model:
+                found.append((fact, fact.data))
+            step += 1
+    return found
+
+
+def _llm_tokens(sofar: SoFar, splits: Sequence[Any]) -> Iterator[Metric]:
+    """Yield what a language model read and wrote, where one was to be asked."""
+    if _LLM not in sofar.params["arms"]:
+        return
+    asked = _asked(sofar, splits)
+    counts = [
+        data.tokens_in + data.tokens_out
+        for _, data in asked
+        if data.tokens_in is not None and data.tokens_out is not None
+    ]
+    counted = len(counts) == len(asked)
+    yield Metric(
+        name="tokens.llm",
+        value=float(sum(counts)) if counted else None,
+        unit="count",
+        better="lower",
+        n=len(asked),
+        estimator="tokens of questions and answers, as the language model's server counted them",
+        source=tuple(fact.event for fact, _ in asked),
+        reason="" if counted else "the language model's server did not count them",
     )
 
 
@@ -464,7 +517,10 @@ def _result(sofar: SoFar, splits: Sequence[dict[str, Any]], arms: Arms) -> dict[
     notes = list(result.get("notes", ()))
     if len(splits) == 1 and others:
         notes.append("One split: differences between arms are not tested; ask for 5 iterations or more.")
-    first = ARMS[:-1] if sofar.params["recipes"] else _FROM_RECIPES
+    first = ARMS[:-1] if sofar.params["recipes"] else tuple(name for name in ARMS if name in _FROM_RECIPES)
+    if _LLM in sofar.params["arms"]:
+        first = (*first, *(name for name in _MORE_ARMS if name not in first))
+        notes.append(_llm_note(next(row["llm"] for row in rows if row["arm"] == _LLM)))
     notes.append(f"From recipes start {', '.join(first)}; the others draw from the whole space.")
     return {
         **result,
@@ -504,6 +560,8 @@ def _arm_row(sofar: SoFar, splits: Sequence[Any], arms: Arms, name: str, *, scor
         "specs": [msgspec.to_builtins(data.spec) for data in best],
         "best_so_far": _best_so_far(searches[0]),
     }
+    if name == _LLM:
+        row["llm"] = _llm_row(sofar, splits, evaluated, best)
     if f"compare-{name}" in sofar.results:
         compared = one(sofar, f"compare-{name}", Compared).data
         assert isinstance(compared, Compared)  # noqa: S101 - one() has looked
@@ -511,6 +569,38 @@ def _arm_row(sofar: SoFar, splits: Sequence[Any], arms: Arms, name: str, *, scor
         row["lead_wins"] = sum(pair.ensemble > pair.baseline for pair in compared.pairs)
         row["lead_losses"] = sum(pair.ensemble < pair.baseline for pair in compared.pairs)
     return row
+
+
+def _llm_row(
+    sofar: SoFar,
+    splits: Sequence[Any],
+    evaluated: Sequence[CandidateEvaluated],
+    best: Sequence[CandidateEvaluated],
+) -> dict[str, Any]:
+    """Return what came of asking a language model: how much of what it proposed was valid, evaluated, and the best."""
+    asked = [data for _, data in _asked(sofar, splits)]
+    valid = {candidate.name for data in asked for candidate in data.candidates if candidate.by == _LLM}
+    refused = [reason for data in asked for reason in data.refused]
+    return {
+        "model": asked[0].model if asked else "",
+        "asked": len(asked),
+        "proposed": len(valid) + len(refused),
+        "valid": len(valid),
+        "evaluated": sum(data.candidate in valid for data in evaluated),
+        "by_rules": sum(len(data.candidates) for data in asked) - len(valid),
+        "best": sum(data.candidate in valid for data in best),
+        "refused": refused[:_REASONS],
+    }
+
+
+def _llm_note(row: Mapping[str, Any]) -> str:
+    if not row["asked"]:
+        return "Arm llm: the budget was used up before there was anything to ask the language model."
+    return (
+        f"Arm llm: of {row['proposed']} variations that {row['model']} proposed in {row['asked']} steps, "
+        f"{row['valid']} were valid and new and {row['evaluated']} were evaluated, {row['by_rules']} more by the "
+        f"rules; the arm's best is {'the' if row['best'] else 'not the'} language model's."
+    )
 
 
 def _best_so_far(search: Arm) -> list[float | None]:
@@ -560,7 +650,7 @@ _PARAMS = (
         name="arms",
         type="list",
         default=list(ARMS),
-        choices=ARMS,
+        choices=(*ARMS, *_MORE_ARMS),
         description="searches that run side by side; mle_star's pipelines, or the first one's, are combined",
     ),
     Param(
@@ -635,6 +725,7 @@ SCENARIOS: tuple[tuple[Scenario, Callable[[SoFar], Step | Finish]], ...] = (
             params=_PARAMS,
             targets=(Target(metric="leaks", op="==", target=0),),
             timeout_s=3600.0,
+            timed_with={"arms": (_LLM,)},
         ),
         plan,
     ),

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from swarm_cli.checks import extras, own_models
+from support.chat import Reply, serve
+from swarm_cli.checks import extras, language_model, own_models
+from swarm_common.settings import Settings
 
 
 def test_an_extra_is_named_with_its_version_or_with_the_command_that_installs_it(
@@ -21,7 +23,7 @@ def test_an_extra_is_named_with_its_version_or_with_the_command_that_installs_it
 
     monkeypatch.setattr(metadata, "version", version)
     found = {one.name: one for one in extras()}
-    assert list(found) == ["xgboost", "lightgbm", "catboost", "search", "grpc"]
+    assert list(found) == ["xgboost", "lightgbm", "catboost", "search", "llm", "grpc"]
     assert {one.verdict for one in found.values()} == {"ok"}
     assert found["xgboost"].what == "model xgboost: xgboost 9.8"
     assert found["lightgbm"].advice == ""
@@ -45,3 +47,34 @@ def test_types_of_model_that_others_bring_are_named(tmp_path: Path, monkeypatch:
     importlib.invalidate_caches()
     (found,) = own_models()
     assert "own_forest (acme-models 1.2)" in found.what
+
+
+def test_a_language_model_is_reachable_refuses_our_key_is_away_or_is_not_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SWARM_LLM_API_KEY", "sk-loopback")
+    with serve() as chat:
+        settings = Settings(llm_url=f"{chat.url}/")
+        chat.answer = lambda _: Reply(200, {"data": []})
+        there = language_model(settings)
+        chat.answer = lambda _: Reply(401, {"error": {"message": "sk-loopback is no key"}})
+        refused = language_model(settings)
+    away = language_model(settings)
+    unset = language_model(Settings())
+    assert [one.path for one in chat.asked] == ["/v1/models"] * 2
+    assert chat.asked[0].headers["authorization"] == "Bearer sk-loopback"
+    assert [one.verdict for one in (there, refused, away, unset)] == ["ok", "warn", "warn", "ok"]
+    assert refused.advice == "SWARM_LLM_API_KEY is not the key it wants"
+    assert "does not answer" in away.what
+    assert "SWARM_LLM_URL" in unset.what
+    assert not any("sk-loopback" in str(one) for one in (there, refused, away, unset))
+
+
+def test_a_key_does_not_follow_a_redirect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWARM_LLM_API_KEY", "sk-loopback")
+    with serve() as chat, serve() as other:
+        chat.redirect = f"{other.url}/models"
+        chat.answer = lambda _: Reply(302, b"")
+        language_model(Settings(llm_url=chat.url))
+    assert chat.asked
+    assert not other.asked

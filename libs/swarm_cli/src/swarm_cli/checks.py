@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import os
 import platform
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from http.client import HTTPException
 from importlib import metadata
-from typing import Literal
+from typing import Any, Literal
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import msgspec
 import psutil
@@ -36,6 +41,8 @@ _OLDEST_PYTHON = (3, 11)
 _OLDEST_BROKER = (2, 12)
 """Scheduled messages and atomic batches came with this version of nats-server."""
 _SKEW_S = 1.0
+#: How long a language model's server may take to list its models.
+_LLM_S = 5.0
 
 
 class Extra(msgspec.Struct, frozen=True):
@@ -52,6 +59,7 @@ _EXTRAS = (
     Extra("lightgbm", "model lightgbm", ("lightgbm",), "pip install 'swarm-model-agent[lightgbm]'"),
     Extra("catboost", "model catboost", ("catboost",), "pip install 'swarm-model-agent[catboost]'"),
     Extra("search", "arm tpe of mle_star", ("optuna",), "pip install 'swarm-optimizer[search]'"),
+    Extra("llm", "arm llm of mle_star", ("openai",), "pip install 'swarm-optimizer[llm]'"),
     Extra(
         "grpc",
         "traces over gRPC",
@@ -84,6 +92,7 @@ async def examine(settings: Settings) -> list[Finding]:
         ports(settings),
         *extras(),
         *own_models(),
+        await asyncio.to_thread(language_model, settings),
     ]
     return [*found, *await _live(settings)]
 
@@ -213,6 +222,38 @@ def own_models() -> list[Finding]:
         for point in metadata.entry_points(group=_MODELS)
     ]
     return [Finding(name="own models", verdict="ok", what=", ".join(sorted(found)))] if found else []
+
+
+class _Stay(HTTPRedirectHandler):
+    """Follows nothing: a key goes to the server that was named, and to no other."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def language_model(settings: Settings) -> Finding:
+    """Does the language model's server answer, and take our key? None is needed."""
+    name, url = "llm endpoint", settings.llm_url
+    if not url:
+        return Finding(
+            name=name, verdict="ok", what="none set; SWARM_LLM_URL names one, for arm llm of mle_star"
+        )
+    key = os.environ.get("SWARM_LLM_API_KEY", "").strip()
+    asked = Request(f"{url.rstrip('/')}/models", headers={"Authorization": f"Bearer {key}"} if key else {})  # noqa: S310 - http or https: settings see to it
+    try:
+        with build_opener(_Stay).open(asked, timeout=_LLM_S) as answer:
+            return Finding(name=name, verdict="ok", what=f"{url} answers ({answer.status})")
+    except HTTPError as error:
+        refused = error.code in {401, 403}
+        error.close()
+        what = f"{url} {'refuses us' if refused else 'answers'} ({error.code})"
+        advice = f"SWARM_LLM_API_KEY is {'not the key it wants' if key else 'not set'}" if refused else ""
+        return Finding(name=name, verdict="warn" if refused else "ok", what=what, advice=advice)
+    except (OSError, HTTPException, ValueError) as error:
+        # The error's own words may repeat a header.
+        advice = "start it, or unset SWARM_LLM_URL: only arm llm of mle_star asks it"
+        what = f"{url} does not answer ({type(error).__name__})"
+        return Finding(name=name, verdict="warn", what=what, advice=advice)
 
 
 async def _live(settings: Settings) -> list[Finding]:

@@ -5,14 +5,13 @@ memory and its pool of processes up; ours has run once. Ours is timed from reque
 to the accuracy on the held-out rows, which must come out the same. Ours scores every member and bootstraps intervals
 in that time as well.
 
-And our own run on one worker beside two, with the bound that the work itself sets: all CPU seconds, by half of them or
-by the longest task, whichever is more.
+The last case has the classic gradient boosting, which takes more than half of all CPU seconds: there it matters who
+starts first, and that a fold is a task of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 import warnings
@@ -31,7 +30,6 @@ from threadpoolctl import threadpool_limits
 from swarm_common import Client
 from swarm_common.errors import SwarmError
 from swarm_common.events import Event
-from swarm_common.events.agent import ModelTrained, PartTrained
 from swarm_common.events.benchmark import Completed, Requested, TaskScheduled
 from swarm_model_agent.datasets import HeldOut, Training, load_held_out, load_training
 from swarm_model_agent.models import build
@@ -49,6 +47,7 @@ CASES: Sequence[tuple[str, dict[str, Any], int, int]] = (
     ("classification_ensemble_small", {}, 11, 7),
     ("digits", {}, 7, 5),
     ("classification_ensemble", LARGE, 3, 3),
+    ("classification_ensemble", {"iterations": 1}, 2, 2),
 )
 _STACKING_FOLDS = 5
 
@@ -118,6 +117,7 @@ async def _beside(
     mine, other = await turns(repeats, ours, theirs)
     kind = type(peer).__name__.removesuffix("Classifier").lower()
     short = scenario.replace("classification_ensemble", "made").replace("made_", "")
+    short += "" if "models" in params or scenario != "classification_ensemble" else " classic"
     what = f"{scenario}, {params['combination']}, {params['folds']} folds, accuracy {accuracy:.4f}"
     return [
         Row(name=f"{short} {kind} ours", what=what, unit="s", samples=mine),
@@ -137,50 +137,6 @@ async def _beside(
     ]
 
 
-def _bound(events: list[Event], cores: int) -> float:
-    """Return how much faster the run's training could be on so many cores as on one, by its own CPU seconds."""
-    costs = [
-        event.data.cpu_s
-        for event in events
-        if isinstance(event.data, PartTrained)
-        or (isinstance(event.data, ModelTrained) and event.data.parts == 1)
-    ]
-    return sum(costs) / max(sum(costs) / cores, *costs)
-
-
-async def _speed_up(quick: bool) -> list[Row]:
-    """Return our wall time on one worker beside two: two stacks, the same request, turn by turn."""
-    scenario = "classification_ensemble"
-    request = _request(scenario, {**LARGE, **({"rows": 1000} if quick else {})})
-    async with contextlib.AsyncExitStack() as opened:
-        sides: list[Runs] = []
-        clients: list[Client] = []
-        for workers in (1, JOBS):
-            settings, _ = opened.enter_context(stack(cpu_workers=workers))
-            clients.append(await opened.enter_async_context(Client(settings=settings)))
-            sides.append(await opened.enter_async_context(Runs(clients[-1])))
-        warm = [await side.run(request, patience_s=600) for side in sides]
-        events = await clients[1].events(warm[1][0])
-        single, double = (lambda _, side=side: _seconds(side, request) for side in sides)
-        alone_s, shared_s = await turns(2 if quick else 5, single, double)
-    bound = _bound(events, JOBS)
-    return [
-        Row(name="one worker", what=f"{scenario}, 5 models, 3 folds", unit="s", samples=alone_s),
-        Row(name=f"{JOBS} workers", what="the same", unit="s", samples=shared_s),
-        Row(name="speed-up", what="one / two", unit="x", samples=ratios(alone_s, shared_s), target=">= 1.8"),
-        Row(
-            name="bound",
-            what="of the work: CPU seconds / max(half of them, longest task)",
-            unit="x",
-            samples=(bound,),
-        ),
-    ]
-
-
-async def _seconds(side: Runs, request: Requested) -> float:
-    return (await side.run(request, patience_s=600))[1]
-
-
 async def _measure(quick: bool) -> tuple[list[Row], list[str]]:
     rows = []
     os.environ["PYTHONWARNINGS"] = "ignore"  # of the peer's processes
@@ -192,7 +148,6 @@ async def _measure(quick: bool) -> tuple[list[Row], list[str]]:
                 rows += await _beside(runs, client, scenario, soft, 2 if quick else voting)
                 rows += await _beside(runs, client, scenario, stacked, 2 if quick else stacking)
     get_reusable_executor(reuse=True).shutdown(wait=True)
-    rows += await _speed_up(quick)
     return rows, []
 
 

@@ -11,12 +11,27 @@ import ensemble
 import latency
 import memory
 import noop
+import quality
 import replay
+import speedup
 import startup
 from kit.cli import main
 
 BENCHES = [
-    module.BENCH for module in (append, consume, replay, noop, latency, startup, memory, combine, ensemble)
+    module.BENCH
+    for module in (
+        append,
+        consume,
+        replay,
+        noop,
+        latency,
+        startup,
+        memory,
+        combine,
+        ensemble,
+        speedup,
+        quality,
+    )
 ]
 
 if __name__ == "__main__":

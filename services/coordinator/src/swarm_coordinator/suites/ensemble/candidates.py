@@ -15,7 +15,7 @@ from swarm_common.events import Task
 from swarm_common.events.agent import PartTrained
 from swarm_coordinator.plans import Fact, Param, SoFar
 from swarm_coordinator.suites.ensemble.bandits import Pull
-from swarm_coordinator.suites.ensemble.cases import CASES, Model, member
+from swarm_coordinator.suites.ensemble.cases import CASES, ROWS_OF_CASE, Model, member
 from swarm_coordinator.suites.ensemble.costs import cost_s
 from swarm_coordinator.suites.ensemble.tasks import Plan, named, plan_of
 
@@ -52,22 +52,10 @@ POOL: Mapping[str, tuple[Model, ...]] = {
 }
 
 
-def case_param(description: str) -> Param:
-    """Return the parameter that says which data are worked on."""
-    return Param(name="case", type="str", default="wine", choices=tuple(CASES), description=description)
-
-
 def pool_params() -> tuple[Param, ...]:
     """Return the parameters that say how many rows are made, and which candidates there are."""
     return (
-        Param(
-            name="rows",
-            type="int",
-            default=0,
-            low=0,
-            high=1_000_000,
-            description="rows of made data; 0 means as many as the case has",
-        ),
+        ROWS_OF_CASE,
         Param(
             name="candidates",
             type="list",

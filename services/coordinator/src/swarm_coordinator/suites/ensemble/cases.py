@@ -367,6 +367,21 @@ def _about_members() -> tuple[Param, ...]:
     )
 
 
+def case_param(description: str) -> Param:
+    """Return the parameter that says which data are worked on."""
+    return Param(name="case", type="str", default="wine", choices=tuple(CASES), description=description)
+
+
+ROWS_OF_CASE = Param(
+    name="rows",
+    type="int",
+    default=0,
+    low=0,
+    high=1_000_000,
+    description="rows of made data; 0 means as many as the case has",
+)
+
+
 def members_of(known: Sequence[Model], params: Mapping[str, Any]) -> list[Model]:
     """Return the members that the parameters choose, with their hyperparameters.
 

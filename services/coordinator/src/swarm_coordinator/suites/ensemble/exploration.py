@@ -22,7 +22,6 @@ from swarm_coordinator.plans import Fact, Finish, Param, Scenario, SoFar, Step
 from swarm_coordinator.suites.ensemble.bandits import ARMS, Explored, Limits, explore
 from swarm_coordinator.suites.ensemble.candidates import (
     arm_tasks,
-    case_param,
     compare_task,
     dearest_first,
     final_tasks,
@@ -34,7 +33,7 @@ from swarm_coordinator.suites.ensemble.candidates import (
     pool_plan,
     pull_made,
 )
-from swarm_coordinator.suites.ensemble.cases import split_params
+from swarm_coordinator.suites.ensemble.cases import case_param, split_params
 from swarm_coordinator.suites.ensemble.results import mean_of, one, trained
 from swarm_coordinator.suites.ensemble.tasks import Plan, named, prepare_task
 from swarm_coordinator.suites.noop import seconds

@@ -12,8 +12,10 @@ from swarm_coordinator.plans import Finish, Param, Scenario, SoFar, Step
 from swarm_coordinator.suites.ensemble.cases import (
     CASES,
     CLASSES,
+    ROWS_OF_CASE,
     VALUES,
     any_member_params,
+    case_param,
     members_of,
     split_params,
 )
@@ -77,13 +79,7 @@ def _metrics(sofar: SoFar, what: Plan, strategy: str) -> tuple[Metric, ...]:
 
 
 _PARAMS = (
-    Param(
-        name="case",
-        type="str",
-        default="wine",
-        choices=tuple(CASES),
-        description="scenario whose data and members are used",
-    ),
+    case_param("scenario whose data and members are used"),
     Param(
         name="strategies",
         type="list",
@@ -92,14 +88,7 @@ _PARAMS = (
         description="ways to combine; none means all that fit the problem",
     ),
     *split_params(iterations=5, folds=3),
-    Param(
-        name="rows",
-        type="int",
-        default=0,
-        low=0,
-        high=1_000_000,
-        description="rows of made data; 0 means as many as the case has",
-    ),
+    ROWS_OF_CASE,
     *any_member_params(),
 )
 

@@ -23,7 +23,6 @@ from swarm_common.events.memory import Advised, Learned
 from swarm_coordinator.plans import Finish, Param, Scenario, SoFar, Step
 from swarm_coordinator.suites.ensemble.candidates import (
     arm_tasks,
-    case_param,
     compare_task,
     dearest_first,
     final_tasks,
@@ -34,7 +33,7 @@ from swarm_coordinator.suites.ensemble.candidates import (
     pool_params,
     pool_plan,
 )
-from swarm_coordinator.suites.ensemble.cases import CASES, split_params
+from swarm_coordinator.suites.ensemble.cases import CASES, case_param, split_params
 from swarm_coordinator.suites.ensemble.exploration import (
     all_cpu,
     arm_over,

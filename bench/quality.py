@@ -47,7 +47,12 @@ async def _measure(quick: bool) -> tuple[list[Row], list[str]]:
                     same = sum(other == score for other in scores.values())
                     ranks[way].append(better + (same + 1) / 2)
                     rows.append(
-                        Row(name=f"{case} {way}", what=f"{row['verdict']}", unit="score", samples=(score,))
+                        Row(
+                            name=f"{case} {way}",
+                            what=f"{row['verdict']}",
+                            unit="points",  # of a hundred: the table has two digits behind the point
+                            samples=(100 * score,),
+                        )
                     )
     best = sum(ranks["best_single"]) / len(ranks["best_single"])
     for way in WAYS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ def from_schema(asked: Asked) -> Reply:
     form = asked.body["response_format"]["json_schema"]["schema"]["properties"]["variations"]
     [(block, value)] = form["items"]["properties"].items()
     options = value.get("enum") or [
-        {name: range_["minimum"]} for name, range_ in value["properties"].items() if "minimum" in range_
+        {name: range_.get("minimum", range_.get("enum", [0])[-1]) for name, range_ in properties.items()}
+        for properties in [value["properties"]]
     ]
     several = [{block: option} for option in options[-form["maxItems"] :]]
     return completion(json.dumps({"variations": several}))
@@ -192,7 +194,7 @@ def test_a_question_tells_the_block_what_is_allowed_and_what_came_of_pipelines()
     assert "13 features" in text
     assert "0.9731" in text
     assert "could not be fitted" in text
-    assert "Allowed: none, minmax, robust, power, quantile." in text
+    assert "Allowed: none, minmax, robust, quantile." in text  # power was proposed before
     text = str(asking.messages(SPACE, trials, question("hyperparameters")))
     assert "C: a number from 0.03 to 100" in text
 
@@ -236,7 +238,10 @@ def test_valid_variations_change_the_block_and_nothing_else() -> None:
         ("scale", {"scale": "logarithmic"}, "there are none, standard"),
         ("scale", {"scale": ["robust"]}, "Expected `str`"),
         ("scale", {"scale": "power"}, "it was proposed already"),
-        ("scale", {"scale": "standard"}, "it was proposed already"),
+        ("scale", {"scale": "standard"}, "it changes nothing"),
+        ("model", {"model": "svm", "hyperparameters": {"C": 1}}, "it changes nothing"),
+        ("hyperparameters", {"hyperparameters": {}}, "it changes nothing"),
+        ("hyperparameters", {"hyperparameters": {"C": 10}}, "it changes nothing"),
         ("model", {"model": "transformer"}, "there are logistic_regression"),
         ("model", {"model": "random_forest", "hyperparameters": {"C": 1}}, "C is not varied"),
         ("hyperparameters", {"hyperparameters": {"C": 1e9}}, "allowed is a number from 0.03 to 100"),
@@ -300,6 +305,7 @@ def test_a_request_is_what_the_protocol_says(chat: Chat, monkeypatch: pytest.Mon
     monkeypatch.setenv(llm.KEY, f" {SECRET}\n")
     monkeypatch.setenv("OPENAI_API_KEY", "another")
     monkeypatch.setenv("OPENAI_ORG_ID", "another")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer another\nX-Own: another")
     chat.answer = lambda _: completion("{}")
     said = ask(chat)
     assert (said.text, said.model, said.tokens_in, said.tokens_out) == ("{}", "small-1", 90, 7)
@@ -387,6 +393,15 @@ async def test_without_an_endpoint_the_first_step_says_which_setting_to_give(
         await propose_llm(log.task("propose_llm", params=PARAMS))
 
 
+async def test_without_the_library_the_first_step_says_what_installs_it(
+    chat: Chat, log: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(UsageError, match=r"pip install 'swarm-optimizer\[llm\]'"):
+        await propose_llm(log.task("propose_llm", params=PARAMS))
+    assert not chat.asked
+
+
 def test_a_key_that_is_none_is_refused_without_being_shown(
     chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,3 +429,26 @@ async def test_of_a_long_answer_the_beginning_is_kept(chat: Chat, log: Any) -> N
     found = await search(log, {**PARAMS, "budget": 12})
     kept = {one.answer for one in found if one.model}
     assert kept == {"ä" * 2048}
+
+
+# -- what a real model says --------------------------------------------------------------------------------
+
+
+async def test_recorded_answers_of_a_small_model_lead_a_search(chat: Chat, log: Any) -> None:
+    """Requests and responses as they went between us and the model; for a question of today there is a response."""
+    recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
+    responses = {json.dumps(one["request"], sort_keys=True): one["response"] for one in recorded["exchanges"]}
+    chat.answer = lambda asked: Reply(200, responses[json.dumps(asked.body, sort_keys=True)])
+    found = await search(log, {**PARAMS, "budget": recorded["budget"]})
+    asked = [one for one in found if one.model]
+    assert len(asked) == len(responses) > 2
+    assert {one.block for one in asked} > {"scale"}
+    assert [one.answer for one in asked] == [
+        one["response"]["choices"][0]["message"]["content"] for one in recorded["exchanges"]
+    ]
+    for one, exchange in zip(asked, recorded["exchanges"], strict=True):
+        proposed = [candidate for candidate in one.candidates if candidate.by == "llm"]
+        assert (len(proposed), len(one.refused)) == (exchange["valid"], exchange["refused"])
+        assert one.tokens_in == exchange["response"]["usage"]["prompt_tokens"] > 100
+    assert sum(exchange["valid"] for exchange in recorded["exchanges"]) > 0
+    assert sum(exchange["refused"] for exchange in recorded["exchanges"]) > 0

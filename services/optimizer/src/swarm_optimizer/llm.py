@@ -7,6 +7,7 @@ header and nowhere else: it is no setting, for settings are handed on, and it is
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -70,13 +71,20 @@ class _Completion(msgspec.Struct):
 
 
 def check(endpoint: Endpoint) -> None:
-    """Raise :class:`UsageError` where there is no endpoint."""
+    """Raise :class:`UsageError` where there is no endpoint, or no library to ask it with."""
     if not endpoint.url:
         raise UsageError(
             "arm llm asks a language model, and none is set: give SWARM_LLM_URL (and SWARM_LLM_MODEL) to optimizer, "
             "that is, before the stack starts, or leave llm out of params.arms",
             field="llm_url",
             allowed="the address of an OpenAI-compatible server: http://127.0.0.1:8080/v1",
+        )
+    if importlib.util.find_spec("openai") is None:
+        raise UsageError(
+            "arm llm needs the library openai, which is not installed here: pip install 'swarm-optimizer[llm]', "
+            "or leave llm out of params.arms",
+            field="params.policy",
+            given="llm",
         )
 
 
@@ -169,11 +177,12 @@ async def _body(client: Any, request: Mapping[str, Any]) -> bytes:
 
 
 def _client(openai: ModuleType, endpoint: Endpoint, key: str) -> Any:
-    # The engine tries again. A key has to be given, or the library takes one from a variable that is not ours.
+    # The engine tries again. What the library takes from variables of its own is meant for another server.
     client = openai.AsyncOpenAI(
         base_url=endpoint.url, api_key=key or "none", timeout=endpoint.timeout_s, max_retries=0
     )
-    client.organization = client.project = None  # those, too
+    client.organization = client.project = None
+    client._custom_headers = {}  # noqa: SLF001 - OPENAI_CUSTOM_HEADERS, which no argument keeps out
     return client
 
 
@@ -194,14 +203,7 @@ def _without(text: str, key: str) -> str:
 
 
 def _openai() -> ModuleType:
-    try:
-        import openai  # noqa: PLC0415 - an extra, and slow
-    except ImportError:
-        raise UsageError(
-            "arm llm needs the library openai, which is not installed here: pip install 'swarm-optimizer[llm]', "
-            "or leave llm out of params.arms",
-            field="params.policy",
-            given="llm",
-        ) from None
+    import openai  # noqa: PLC0415 - an extra, and slow
+
     module: ModuleType = openai
     return module

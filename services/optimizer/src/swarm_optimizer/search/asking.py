@@ -67,12 +67,12 @@ def schema(space: Space, question: Question) -> dict[str, Any]:
     block = question.block
     if block == _HYPERPARAMETERS:
         ranges = space.models[question.base.model].ranges
-        value = _object({name: _range_schema(range_) for name, range_ in ranges.items()}, required=[])
+        value = _object({name: _range_schema(range_) for name, range_ in ranges.items()})
     else:
         value = {"type": "string", "enum": _others(space, question)}
-    variation = _object({block: value}, required=[block])
+    variation = _object({block: value})
     several = {"type": "array", "items": variation, "minItems": 1, "maxItems": question.count}
-    return _object({"variations": several}, required=["variations"])
+    return _object({"variations": several})
 
 
 def read(text: str, space: Space, question: Question) -> Told:
@@ -111,6 +111,8 @@ def _varied(space: Space, question: Question, variation: Mapping[str, Any]) -> S
     if block not in variation:
         raise UsageError(f"it does not say {block}")
     spec = pipelines.read_spec({**msgspec.to_builtins(base), **variation}, "variation")
+    if block != _HYPERPARAMETERS and getattr(spec, block) == getattr(base, block):
+        raise UsageError("it changes nothing")
     if _HYPERPARAMETERS not in variation and block != "model":
         pipelines.check(space, spec)
         return spec
@@ -124,6 +126,8 @@ def _varied(space: Space, question: Question, variation: Mapping[str, Any]) -> S
     start = base.hyperparameters if block == _HYPERPARAMETERS else {}
     pipelines.check(space, replace(spec, hyperparameters=given))
     exact = {name: _exact(model.ranges[name], value) for name, value in given.items()}
+    if block == _HYPERPARAMETERS and all(start.get(name) == value for name, value in exact.items()):
+        raise UsageError("it changes nothing")
     return replace(spec, hyperparameters={**model.plain, **start, **exact})
 
 
@@ -140,8 +144,13 @@ def _allowed(space: Space, question: Question) -> list[str]:
 
 
 def _others(space: Space, question: Question) -> list[str]:
-    now = getattr(question.base, question.block)
-    return [option for option in space.choices[question.block] if option != now]
+    """Return what can stand in the block and does not; but for models, without what was proposed already."""
+    block, base = question.block, question.base
+    others = [option for option in space.choices[block] if option != getattr(base, block)]
+    new = [
+        option for option in others if pipelines.key(replace(base, **{block: option})) not in question.known
+    ]
+    return others if block == "model" else new or others
 
 
 def _now(question: Question) -> Any:
@@ -165,11 +174,11 @@ def _range_schema(range_: Range) -> dict[str, Any]:
             return {"type": "number", "minimum": low, "maximum": high}
 
 
-def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": properties,
-        "required": required,
+        "required": list(properties),
         "additionalProperties": False,
     }
 

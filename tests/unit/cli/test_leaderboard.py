@@ -159,6 +159,15 @@ def test_the_terminal_shows_all_tables(capsys: pytest.CaptureFixture[str]) -> No
     assert arm.split()[1:] == ["0.9400", "30", "12", "s", '{"model":"svm"}']
 
 
+def test_an_arm_that_asked_a_language_model_says_what_came_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    llm = {"model": "small", "proposed": 9, "valid": 4, "evaluated": 3, "refused": []}
+    show_board(board(arms=[{"arm": "random", "score": 0.9}, {"arm": "llm", "score": 0.9, "llm": llm}]))
+    lines = capsys.readouterr().out.splitlines()
+    assert any("language model" in line for line in lines)
+    [row] = [line for line in lines if line.startswith("llm")]
+    assert "9 proposed, 4 valid, 3 evaluated" in row
+
+
 def test_a_strategy_may_say_its_verdict_in_words() -> None:
     strategies = [
         {"strategy": "soft", "score": 0.9, "verdict": "no difference shown", "p_value": 0.25},

@@ -55,6 +55,14 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     p_value: float | None = None
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a language model's proposals."""
+
+    proposed: int
+    valid: int
+    evaluated: int
+
+
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
     """One way of searching, with what it found."""
 
@@ -65,6 +73,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     evaluations: int | None = None
     cpu_s: float | None = None
     chosen: Any = None
+    llm: Asked | None = None
 
 
 class _Ensemble(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,9 +239,18 @@ def show_board(board: Board) -> None:
             right=(1, 3, 4),
         )
     if board.arms:
+        asked = any(one.llm is not None for one in board.arms)
         render.table(
-            ["arm", board.metric, "interval", "evaluations", "CPU", "chosen"],
-            [_arm_cells(one) for one in board.arms],
+            [
+                "arm",
+                board.metric,
+                "interval",
+                "evaluations",
+                "CPU",
+                *(["language model"] if asked else []),
+                "chosen",
+            ],
+            [_arm_cells(one, asked=asked) for one in board.arms],
             title="arms",
             right=(1, 3, 4),
         )
@@ -287,12 +305,14 @@ def beside_text(one: Strategy) -> str:
     return f"{sign}{_plain(found.difference, found.metric)}{unit}: {evidence(found)}"
 
 
-def _arm_cells(one: Arm) -> list[Cell]:
+def _arm_cells(one: Arm, *, asked: bool) -> list[Cell]:
+    told = one.llm and f"{one.llm.proposed} proposed, {one.llm.valid} valid, {one.llm.evaluated} evaluated"
     return [
         one.arm,
         _score(one.score),
         render.interval(one.low, one.high, "ratio"),
         "" if one.evaluations is None else str(one.evaluations),
         "" if one.cpu_s is None else render.seconds(one.cpu_s),
+        *([told or ""] if asked else []),
         "" if one.chosen is None else render.value_text(one.chosen),
     ]

@@ -596,8 +596,9 @@ def _llm_row(
 def _llm_note(row: Mapping[str, Any]) -> str:
     if not row["asked"]:
         return "Arm llm: the budget was used up before there was anything to ask the language model."
+    times = "once" if row["asked"] == 1 else f"{row['asked']} times"
     return (
-        f"Arm llm: of {row['proposed']} variations that {row['model']} proposed in {row['asked']} steps, "
+        f"Arm llm: of {row['proposed']} variations that {row['model']}, asked {times}, proposed, "
         f"{row['valid']} were valid and new and {row['evaluated']} were evaluated, {row['by_rules']} more by the "
         f"rules; the arm's best is {'the' if row['best'] else 'not the'} language model's."
     )

@@ -78,6 +78,8 @@ def test_the_arms_table_says_what_the_model_proposed_and_what_became_of_it(log: 
     assert row["evaluated"] == len(by_model)
     assert row["by_rules"] == sum(len(each.candidates) for each in proposed) - len(by_model)
     assert row["refused"] == refused
+    [best] = [one["candidates"][0] for one in result["arms"] if one["arm"] == "llm"]
+    assert (row["best"], row["splits"]) == (int(best in by_model), 1)
     assert any(f"{row['valid']} were valid and new" in note for note in result["notes"])
     assert result["notes"][-1].startswith("From recipes start mle_star, random, random_block, tpe, llm;")
     assert metrics(log)["tokens.llm"] == 97 * len(proposed)

@@ -589,6 +589,7 @@ def _llm_row(
         "evaluated": sum(data.candidate in valid for data in evaluated),
         "by_rules": sum(len(data.candidates) for data in asked) - len(valid),
         "best": sum(data.candidate in valid for data in best),
+        "splits": len(splits),
         "refused": refused[:_REASONS],
     }
 
@@ -600,7 +601,7 @@ def _llm_note(row: Mapping[str, Any]) -> str:
     return (
         f"Arm llm: of {row['proposed']} variations that {row['model']}, asked {times}, proposed, "
         f"{row['valid']} were valid and new and {row['evaluated']} were evaluated, {row['by_rules']} more by the "
-        f"rules; the arm's best is {'the' if row['best'] else 'not the'} language model's."
+        f"rules; the arm's best pipeline is the language model's on {row['best']} of {row['splits']} splits."
     )
 
 

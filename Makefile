@@ -13,6 +13,13 @@ EDITABLE  = -e 'libs/swarm_common[grpc,numpy]' -e 'services/model_agent[$(EXTRAS
   -e 'services/optimizer[search,llm]' \
   $(addprefix -e ,$(filter-out libs/swarm_common services/model_agent services/optimizer,$(PARTS)))
 
+# Unit tests side by side, one process a core; all others, which start processes of their own and measure, one by one.
+# Workers must agree on the order of sets, since some tests are named after it. With ARGS: those alone, one by one.
+WITHOUT_UNIT := $(filter-out tests/unit/ tests/support/ tests/__pycache__/,$(wildcard tests/*/))
+pytest = $(if $(strip $(ARGS)),$(1) -m pytest -m 'not docker' $(ARGS),{ \
+	  PYTHONHASHSEED=0 $(1) -m pytest -m 'not docker' -n auto --dist loadfile tests/unit; unit=$$?; \
+	  $(1) -m pytest -m 'not docker' $(WITHOUT_UNIT) && test $$unit -eq 0; })
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down test test-docker coverage lint format bench docs pins clean
 
@@ -39,14 +46,14 @@ down: setup ## stops the embedded stack
 	@$(BIN)/swarm down
 
 test: setup ## all tests that need no Docker
-	@$(BIN)/python -m pytest -m 'not docker' $(ARGS)
+	@$(call pytest,$(BIN)/python)
 
 test-docker: setup ## the tests that need Docker
 	@$(BIN)/python -m pytest -m docker $(ARGS)
 
 coverage: setup ## `make test`, then lines and branches covered, child processes too
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -m 'not docker' $(ARGS); status=$$?; \
+	@$(call pytest,$(BIN)/coverage run); status=$$?; \
 	  $(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
 
 lint: setup ## ruff (rules and format) and mypy --strict

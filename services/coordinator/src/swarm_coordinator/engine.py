@@ -121,7 +121,8 @@ class Engine:
         """
         if run in self._over:
             return
-        for _ in range(_MOST_CONFLICTS):
+        conflicts = 0
+        while conflicts < _MOST_CONFLICTS:
             began = time.perf_counter_ns()
             state = await self._read(run, at_least)
             moment = self._stopwatch.moment(run)
@@ -147,10 +148,14 @@ class Engine:
                         sent.set(swarm__run=run)
                         await self._log.append(events, expected)
                 except Conflict:
+                    conflicts += 1
                     continue  # somebody wrote in between: read and decide again
+            conflicts = 0
             if terminal:
                 self._ended(run, decided[-1], state)
                 return
+            # Not only when all is decided: a run whose results come without a pause has a deadline, too.
+            await self._set_timers(state)
         raise SwarmError(f"run {run}: {_MOST_CONFLICTS} conflicts in a row")
 
     async def timer(self, run: str, name: str) -> None:

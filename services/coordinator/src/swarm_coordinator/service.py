@@ -72,7 +72,8 @@ class Coordinator:
         elif delivery.subject == REQUESTS:
             self.wakeups.add(f"{REQUESTS}:{delivery.seq}", delivery)
         elif is_fired(delivery.subject):
-            self.wakeups.add(fired(delivery.subject)[0], delivery)
+            # Beside the run's results, not behind them: whoever is busy deciding on those may be so for long.
+            self.wakeups.add(f"{FIRED}:{fired(delivery.subject)[0]}", delivery)
         else:
             self.wakeups.add(delivery.subject.split(".")[2], delivery)
 

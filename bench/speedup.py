@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 
+from ensemble import JOBS, LARGE
 from kit.cli import alone, run_async
 from kit.measure import Bench, Row, ratios, turns
 from kit.servers import Runs, stack
@@ -17,13 +18,7 @@ from swarm_common.events import Event
 from swarm_common.events.agent import ModelTrained, PartTrained
 from swarm_common.events.benchmark import Requested
 
-JOBS = 2
 _LIMIT_S = 1800.0
-#: HistGradientBoosting in place of the classic: a member on the critical path alone would bound everything by itself.
-LARGE = {
-    "models": ["random_forest", "hist_gradient_boost", "neural_network", "svm", "logistic_regression"],
-    "iterations": 1,
-}
 
 
 def _costs(events: list[Event]) -> list[float]:

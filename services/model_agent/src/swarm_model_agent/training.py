@@ -147,18 +147,22 @@ def model_of(params: TrainParams, data: Training, seed: int) -> BaseEstimator:
         return pipeline_of(
             read_spec(params.spec), data.problem, categorical=data.about.categorical, seed=seed
         )
-    device = {} if params.device == "cpu" else {"device": params.device}
     if params.dataset == "file":
         # Always, gaps or none: what stands before a model must not depend on what held-out rows lack.
         name = params.model_type
         return tables.wrapped(
-            estimator(name, data.problem, params.hyperparameters, seed=seed, **device),
+            estimator(name, data.problem, params.hyperparameters, seed=seed, device=params.device),
             data,
             scale=params.scale and wants_scaling(name),
             fill=name not in tables.TAKE_MISSING,
         )
     return build(
-        params.model_type, data.problem, params.hyperparameters, seed=seed, scale=params.scale, **device
+        params.model_type,
+        data.problem,
+        params.hyperparameters,
+        seed=seed,
+        scale=params.scale,
+        device=params.device,
     )
 
 

@@ -25,6 +25,16 @@ SIZES: Mapping[str, tuple[int, int, int]] = {
 """Rows, features and classes of scikit-learn's own data sets; no classes means values."""
 
 
+TEST_FOLDS = Param(
+    name="test_folds",
+    type="int",
+    default=0,
+    low=0,
+    high=20,
+    description="2 and more hold out each of so many folds in turn, in place of test_share; iterations repeat",
+)
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A member of an ensemble."""
 
@@ -301,14 +311,7 @@ def split_params(*, iterations: int, folds: int) -> tuple[Param, ...]:
             high=0.5,
             description="share of rows held out",
         ),
-        Param(
-            name="test_folds",
-            type="int",
-            default=0,
-            low=0,
-            high=20,
-            description="2 and more hold out each of so many folds in turn, in place of test_share; iterations repeat",
-        ),
+        TEST_FOLDS,
     )
 
 

@@ -22,7 +22,7 @@ from swarm_common.events.agent import CandidateEvaluated, DataPrepared, LeaksChe
 from swarm_common.events.metrics import Compared, Scored
 from swarm_common.events.optimizer import Proposed
 from swarm_coordinator.plans import Fact, Finish, Param, Scenario, SoFar, Step
-from swarm_coordinator.suites.ensemble.cases import SIZES
+from swarm_coordinator.suites.ensemble.cases import SIZES, TEST_FOLDS
 from swarm_coordinator.suites.ensemble.results import ensemble_metrics, ensemble_result, mean_of, one
 from swarm_coordinator.suites.ensemble.tasks import Plan, named, prepare_task, splits_of
 from swarm_coordinator.suites.noop import seconds
@@ -708,14 +708,7 @@ _PARAMS = (
         high=0.5,
         description="share of rows held out until all searches have ended",
     ),
-    Param(
-        name="test_folds",
-        type="int",
-        default=0,
-        low=0,
-        high=20,
-        description="2 and more hold out each of so many folds in turn, in place of test_share; iterations repeat",
-    ),
+    TEST_FOLDS,
 )
 
 SCENARIOS: tuple[tuple[Scenario, Callable[[SoFar], Step | Finish]], ...] = (

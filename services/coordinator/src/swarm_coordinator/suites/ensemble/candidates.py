@@ -17,9 +17,8 @@ from swarm_coordinator.plans import Fact, Param, SoFar
 from swarm_coordinator.suites.ensemble.bandits import Pull
 from swarm_coordinator.suites.ensemble.cases import CASES, ROWS_OF_CASE, Model, member
 from swarm_coordinator.suites.ensemble.costs import cost_s
-from swarm_coordinator.suites.ensemble.tasks import Plan, named, plan_of
+from swarm_coordinator.suites.ensemble.tasks import Plan, named, plan_of, train_params, training_task
 
-_LONGEST_TASK_S = 3600.0
 _FEWEST_ROWS = 40
 _BOTH = (
     member("decision_tree", "decision_tree_5", max_depth=5),
@@ -204,18 +203,4 @@ def parts_cpu_s(sofar: SoFar, tasks: Iterable[str]) -> float:
 
 
 def _part(plan: Plan, model: Model, split: int, name: str, part: Mapping[str, Any]) -> Task:
-    return Task(
-        id=name,
-        kind="train_part",
-        service="model_agent",
-        lane="cpu",
-        params={
-            **plan.data[split],
-            "model": model.name,
-            "model_type": model.model_type,
-            "hyperparameters": model.hyperparameters,
-            "folds": plan.folds,
-            **part,
-        },
-        timeout_s=_LONGEST_TASK_S,
-    )
+    return training_task("train_part", name, {**train_params(plan, model, plan.data[split]), **part})

@@ -138,29 +138,21 @@ def train_tasks(
         model.model_type, model.hyperparameters, rows=plan.rows, features=plan.features, classes=plan.classes
     )
     fold_s = fit_s * (1 - 1 / plan.folds) if plan.folds else 0.0
-    params: dict[str, Any] = {
-        **data,
-        "model": model.name,
-        "model_type": model.model_type,
-        "hyperparameters": model.hyperparameters,
-        "folds": plan.folds,
-    }
-    if plan.device != "cpu":
-        params["device"] = plan.device
+    params = train_params(plan, model, data)
     shares = _shares(plan, model, fit_s)
     if fit_s + plan.folds * fold_s < SHARED_FROM_S or (plan.folds == 0 and len(shares) == 1):
-        return [(fit_s + plan.folds * fold_s, _training("train", name, params))], None
+        return [(fit_s + plan.folds * fold_s, training_task("train", name, params))], None
     parts = [
-        (fold_s, _training("train_part", f"{name}-fold-{fold}", {**params, "fold": fold}))
+        (fold_s, training_task("train_part", f"{name}-fold-{fold}", {**params, "fold": fold}))
         for fold in range(plan.folds)
     ]
     if len(shares) == 1:
-        parts.append((fit_s, _training("train_part", f"{name}-all", params)))
+        parts.append((fit_s, training_task("train_part", f"{name}-all", params)))
     else:
         parts += [
             (
                 fit_s / len(shares),
-                _training("train_part", f"{name}-trees-{first}", {**params, "trees": [first, last]}),
+                training_task("train_part", f"{name}-trees-{first}", {**params, "trees": [first, last]}),
             )
             for first, last in shares
         ]
@@ -174,7 +166,22 @@ def train_tasks(
     return parts, joined
 
 
-def _training(kind: str, name: str, params: dict[str, Any]) -> Task:
+def train_params(plan: Plan, model: Model, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what every task that trains a member on these data asks for."""
+    params = {
+        **data,
+        "model": model.name,
+        "model_type": model.model_type,
+        "hyperparameters": model.hyperparameters,
+        "folds": plan.folds,
+    }
+    if plan.device != "cpu":
+        params["device"] = plan.device
+    return params
+
+
+def training_task(kind: str, name: str, params: dict[str, Any]) -> Task:
+    """Return a task that trains, in a worker process."""
     return Task(
         id=name, kind=kind, service="model_agent", lane="cpu", params=params, timeout_s=_LONGEST_TASK_S
     )

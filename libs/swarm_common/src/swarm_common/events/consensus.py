@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from swarm_common.events.arrays import Array
 from swarm_common.events.registry import Data, event
 from swarm_common.events.task import TaskFailedData
@@ -69,6 +73,187 @@ class Reached(Data, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     """What a library warned of, each once: that the fit of ``stacking`` did not converge, say."""
     consensus_s: float
+
+
+class Counterexample(msgspec.Struct, frozen=True, kw_only=True):
+    """A simulated world in which something did not hold, made as short as it gets."""
+
+    seed: int
+    invariant: str
+    """By its name in the literature; ``progress`` where the swarm was well again and decided nothing."""
+    what: str
+    """Who did what, where and when."""
+    plan: str
+    """The shrunk plan as JSON: with it the world can be made again."""
+    chart: str
+    """Its messages as a chart to read."""
+
+
+@event("consensus.simulated", concludes=True, volatile=("elapsed_s",))
+class Simulated(Data, frozen=True, kw_only=True):
+    """Seeded worlds of one mechanism were run under one kind of fault, and checked after every step."""
+
+    task: str
+    mechanism: str
+    agents: int
+    fault: str
+    inside: bool
+    """Whether the fault model of the mechanism has this fault for so many agents."""
+    seeds: int
+    """Worlds run: the seeds from ``first_seed`` on."""
+    first_seed: int
+    unsafe: int
+    """Worlds in which an invariant did not hold."""
+    stopped: int
+    """Worlds in which something was never decided by all who were well in the end."""
+    decided: int
+    """Values decided, over all worlds."""
+    during: int
+    """Of those, the ones decided before the chaos ended."""
+    asked: int
+    """Values asked for, over all worlds."""
+    decision_ms: tuple[float, float, float] | None
+    """Virtual time from asking to the first agent's decision: median, 90th and 99th percentile; ``None``: none."""
+    known_ms: tuple[float, float, float] | None
+    """The same until all who are well know."""
+    deliveries: int
+    messages: int
+    invariants: dict[str, int]
+    """Worlds in which it did not hold, by invariant; all that were checked are named."""
+    counterexamples: tuple[Counterexample, ...] = ()
+    """A few, one for each invariant broken at most."""
+    elapsed_s: float
+
+
+@event("consensus.decided", volatile=("latency_us", "phases_us", "slot", "certificate", "value"))
+class Decided(Data, frozen=True, kw_only=True):
+    """A live swarm decided."""
+
+    task: str
+    mechanism: str
+    agents: int
+    fault: str
+    number: int
+    """Of the decision, as the client asked for it, from 0."""
+    slot: int
+    value: str
+    question: str
+    certificate: dict[str, Any]
+    """Why: term, ballot or view, and who was heard."""
+    latency_us: float
+    """From the client's asking to its knowing."""
+    phases_us: tuple[tuple[str, float], ...]
+    """The phases of this decision at the agent that led it, and how long each took."""
+
+
+@event(
+    "consensus.measured",
+    concludes=True,
+    volatile=(
+        "processes", "decisions", "unanswered", "latency_us", "round_us", "messages_a_decision", "throughput_s",
+        "gap_us", "history_operations", "quality", "elapsed_s", "first_us", "history",
+    ),
+)  # fmt: skip
+class Measured(Data, frozen=True, kw_only=True):
+    """Agents in processes of their own decided over the broker, were timed, and their decisions checked."""
+
+    task: str
+    mechanism: str
+    agents: int
+    fault: str
+    inside: bool
+    """Whether the fault model of the mechanism has this fault for so many agents."""
+    processes: int
+    asked: int
+    decisions: int
+    unanswered: int
+    """Asked for, and not known to the client within its patience."""
+    latency_us: Array | None
+    """``(decisions,)`` float32, one after the other from asking to knowing; ``None``: nothing was decided."""
+    first_us: float | None
+    """Of the first decision, which elects or prepares where the mechanism has to."""
+    round_us: Array
+    """``(rounds,)`` float32: one publishes to all, all others answer, the same agents and processes: the floor."""
+    messages_a_decision: float | None
+    throughput_s: float | None
+    """Decisions a second with several clients at once; ``None``: not measured under this fault."""
+    gap_us: float | None
+    """The longest time without a decision while there was something to decide."""
+    agreement: float | None
+    """Share of decided slots in which all honest agents that know the slot decided the same."""
+    violations: tuple[str, ...]
+    linearizable: bool | None
+    """Of the clients' operations on a register over the decisions; ``None``: the mechanism orders nothing."""
+    history_operations: int
+    history: str = ""
+    """The refuting part, where it is not linearizable: one line an operation."""
+    quality: float | None = None
+    """Share of decisions that were right, where the question had a right answer."""
+    elapsed_s: float
+
+
+@event("consensus.quality_measured", concludes=True, volatile=("elapsed_s",))
+class QualityMeasured(Data, frozen=True, kw_only=True):
+    """A swarm decided seeded questions whose right answer is known, each agent having a noisy signal of it."""
+
+    task: str
+    mechanism: str
+    agents: int
+    world: str
+    """``condorcet`` (all alike), ``experts`` (few know much), ``adversaries`` (some vote for the wrong on purpose)."""
+    trials: int
+    right: int
+    low: float
+    """Wilson interval of the share, 95 %."""
+    high: float
+    best_agent: float
+    """Share in which the agent right most often was right."""
+    mean_agent: float
+    expected: float | None
+    """What theory says, where it does: Condorcet's sum, the proposer's own share; ``None``: it does not."""
+    elapsed_s: float
+
+
+@event("consensus.knowledge_spread", concludes=True, volatile=("elapsed_s",))
+class KnowledgeSpread(Data, frozen=True, kw_only=True):
+    """A fact known to one agent was passed on until all knew it, over and over."""
+
+    task: str
+    way: str
+    """``push``, ``pull`` or ``push_pull``."""
+    agents: int
+    loss: float
+    """Share of messages lost."""
+    rounds: tuple[int, ...]
+    """Until all knew, one a repetition."""
+    messages: tuple[int, ...]
+    curve: tuple[float, ...]
+    """Mean share of agents that knew after each round."""
+    bound: float
+    """log2 of the number of agents: push can at best double who knows."""
+    elapsed_s: float
+
+
+@event("consensus.emergence_measured", concludes=True, volatile=("elapsed_s",))
+class EmergenceMeasured(Data, frozen=True, kw_only=True):
+    """Agents chose by local rules; what they did together stands beside a null model."""
+
+    task: str
+    phenomenon: str
+    """``specialisation`` or ``cascades``."""
+    agents: int
+    observed: tuple[float, ...]
+    """The measure, one a repetition."""
+    null: tuple[float, ...]
+    """The same measure of the null model, one a repetition."""
+    effect: float
+    """Cliff's delta of observed over null, -1 to 1."""
+    low: float
+    """95 % bootstrap interval."""
+    high: float
+    p_value: float
+    """Of a two-sided permutation test of the difference of means."""
+    elapsed_s: float
 
 
 @event("consensus.task_failed")

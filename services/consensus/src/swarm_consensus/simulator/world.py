@@ -1,0 +1,428 @@
+"""The simulated world: nodes, a network, disks and clocks under one seed.
+
+Time is virtual and counted in milliseconds. Between two events nothing happens, so a minute in which nobody speaks
+costs nothing. What happens is in a :class:`~swarm_consensus.simulator.plan.Plan`; what it leaves open (each message's delay,
+say) comes from random numbers seeded by it, in an order that the events alone decide.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, Literal
+
+import msgspec
+
+from swarm_consensus.protocols.core import (
+    NOTHING,
+    Decision,
+    Effects,
+    Keys,
+    Mechanism,
+    Message,
+    Node,
+    Record,
+    Setup,
+    Snapshot,
+    Violated,
+)
+from swarm_consensus.simulator.keys import signers
+from swarm_consensus.simulator.plan import Action, Clock, Compact, Crash, Cut, Heal, Plan, Restart, Submit
+
+_DELIVER, _TICK, _SYNCED, _ACTION, _RETRY, _CALM = range(6)
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """One line of a trace."""
+
+    at_ms: int
+    what: Literal[
+        "sent", "lost", "delivered", "decided", "persisted", "state", "action", "client", "snapshot"
+    ]
+    agent: int
+    other: int = -1
+    """To whom a message goes, or from whom it came."""
+    detail: Any = None
+    """The message, record, decision, state or action."""
+    number: int = -1
+    """Of the sending, from 0."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a world."""
+
+    violation: str | None
+    """What did not hold, where and when; ``None``: all invariants held throughout."""
+    invariant: str | None
+    """The name of that invariant."""
+    stopped: bool
+    """Whether something that was asked for was never decided by all who should be well."""
+    undecided: tuple[str, ...]
+    deliveries: int
+    messages: int
+    sent_to_decision: int
+    """Messages sent when the first agent had decided for the first time."""
+    ended_ms: int
+    decided_ms: dict[str, int]
+    """Virtual time from its first submission until somebody had decided it, by value."""
+    known_ms: dict[str, int]
+    """The same until all in the core had."""
+    answers: dict[str, str]
+    """What was decided of each value."""
+
+
+class World:
+    """One plan, carried out: make it, then :meth:`run` it once."""
+
+    def __init__(self, mechanism: Mechanism, plan: Plan, *, trace: bool = False) -> None:
+        self.plan = plan
+        self.mechanism = mechanism
+        self.members = tuple(range(plan.n))
+        self.honest = tuple(agent for agent in self.members if agent not in plan.liars)
+        self.core = frozenset(plan.core or self.honest)
+        self.now_ms = 0
+        self.trace: list[Seen] | None = [] if trace else None
+        self.deliveries = self.sent = 0
+        self.nodes: list[Node | None] = [None] * plan.n
+        self.decisions: list[dict[int, Decision]] = [{} for _ in self.members]
+        """What each agent has decided in its present life, by slot."""
+        self.snapshots: list[Snapshot | None] = [None] * plan.n
+        self._queue: list[tuple[int, int, int, int, Any, Any]] = []
+        self._order = 0
+        self._random = Random(f"{plan.seed}/network")  # noqa: S311 - seeded, nothing secret
+        self._draw = self._random.random
+        self._choices = Random(f"{plan.seed}/nodes")  # noqa: S311
+        self._keys: list[Keys] = signers(plan.n)
+        self._checks = tuple(check(self.honest) for check in mechanism.checks)
+        self._disks: list[list[Record]] = [[] for _ in self.members]
+        self._unsynced: list[list[Effects]] = [[] for _ in self.members]
+        self._sync_at = [0] * plan.n
+        self._lives = [0] * plan.n
+        self._rates: list[float] | None = None  # None: all clocks run right
+        self._phases = [0.0] * plan.n
+        self._cuts: frozenset[tuple[int, int]] = frozenset()
+        self._chaos = plan.chaos_ms > 0
+        self._asked: dict[str, int] = {}
+        self._answered: dict[str, str] = {}
+        self._decided_ms: dict[str, int] = {}
+        self._known_ms: dict[str, int] = {}
+        self._missing: dict[str, set[int]] = {}
+        self._to_come = sum(isinstance(action, Submit) for action in plan.actions)
+        self._sent_to_decision = 0
+        self._setups = [self._setup(agent) for agent in self.members]
+        network = plan.network
+        self._low, high = network.delay_ms
+        self._span = high - self._low + 1
+        self._noise = (
+            network.drop,
+            network.drop + network.duplicate,
+            network.drop + network.duplicate + network.slow,
+        )
+
+    def run(self) -> Outcome:
+        """Let everything happen until all is decided, the limit is reached or an invariant broken."""
+        violated: Violated | None = None
+        try:
+            self._begin()
+            self._go()
+        except Violated as error:
+            violated = error
+        undecided = tuple(sorted(self._missing))
+        return Outcome(
+            violation=None if violated is None else f"{violated} (at {self.now_ms} ms)",
+            invariant=None if violated is None else violated.invariant,
+            stopped=violated is None and bool(undecided or self._to_come),
+            undecided=undecided,
+            deliveries=self.deliveries,
+            messages=self.sent,
+            sent_to_decision=self._sent_to_decision,
+            ended_ms=self.now_ms,
+            decided_ms=self._decided_ms,
+            known_ms=self._known_ms,
+            answers=self._answered,
+        )
+
+    # --- the clock ----------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        plan = self.plan
+        for agent in self.members:
+            self._start(agent)
+        for action in plan.actions:
+            self._at(action.at_ms, _ACTION, 0, action)
+        self._at(plan.tick_ms, _TICK, 0)
+        if self._chaos:
+            self._at(plan.chaos_ms, _CALM, 0)
+
+    def _at(self, at_ms: int, kind: int, agent: int, a: Any = None, b: Any = None) -> None:
+        self._order += 1
+        heappush(self._queue, (at_ms, self._order, kind, agent, a, b))
+
+    def _go(self) -> None:  # noqa: C901 - the hot loop: what happens most stands in it
+        queue, nodes, limit = self._queue, self.nodes, self.plan.limit_ms
+        while queue:
+            self.now_ms, _, kind, agent, a, b = heappop(queue)
+            if kind == _DELIVER:
+                node = nodes[agent]
+                if node is None:
+                    continue
+                self.deliveries += 1
+                if self.trace is not None:
+                    self.trace.append(Seen(self.now_ms, "delivered", agent, a, b))
+                effects = node.step(a, b)
+                if effects is not NOTHING:
+                    self._carry_out(node, effects)
+            elif kind == _TICK:
+                if self.now_ms >= limit:
+                    return
+                self._tick()
+            elif kind == _ACTION:
+                self._act(a)
+            elif kind == _SYNCED:
+                if self._lives[agent] == b:
+                    self._synced(agent)
+            elif kind == _RETRY:
+                self._ask(a, b)
+            else:
+                self._calm()
+            if not self._missing and not self._to_come and not self._chaos:
+                return
+
+    def _tick(self) -> None:
+        self._at(self.now_ms + self.plan.tick_ms, _TICK, 0)
+        rates = self._rates
+        for agent, node in enumerate(self.nodes):
+            if node is None:
+                continue
+            times = 1
+            if rates is not None:
+                self._phases[agent] += rates[agent]
+                times = int(self._phases[agent])
+                self._phases[agent] -= times
+            for _ in range(times):
+                effects = node.tick()
+                if effects is not NOTHING:
+                    self._carry_out(node, effects)
+
+    # --- nodes and their disks ----------------------------------------------------------------------------
+
+    def _setup(self, agent: int) -> Setup:
+        def opinion(question: str) -> str:
+            return opinion_of(self.plan.seed, agent, question)
+
+        return Setup(
+            id=agent,
+            members=self.members,
+            random=self._choices,
+            opinion=opinion if self.mechanism.votes else str,
+            keys=self._keys[agent],
+            options=self.plan.options,
+        )
+
+    def _start(self, agent: int) -> None:
+        node = self.nodes[agent] = self.mechanism.node(self._setups[agent])
+        if self._lives[agent]:
+            self.decisions[agent].clear()
+            self.snapshots[agent] = None
+            if agent not in self.plan.liars:
+                for check in self._checks:
+                    check.restarted(node)
+        effects = node.restore(self._disks[agent])
+        if effects is not NOTHING:
+            self._carry_out(node, effects)
+
+    def _carry_out(self, node: Node, effects: Effects) -> None:
+        """Persist, then send: at once where the disk takes no time, else when it is done with all before."""
+        agent = node.id
+        low, high = self.plan.sync_ms
+        if high and (effects.persist or self._unsynced[agent]):
+            self._unsynced[agent].append(effects)
+            delay = low + int(self._draw() * (high - low + 1)) if effects.persist else 0
+            # Not before those that wait already: an order is an order.
+            self._sync_at[agent] = at_ms = max(self.now_ms + delay, self._sync_at[agent])
+            self._at(at_ms, _SYNCED, agent, None, self._lives[agent])
+            return
+        self._release(node, effects)
+
+    def _synced(self, agent: int) -> None:
+        node = self.nodes[agent]
+        effects = self._unsynced[agent].pop(0)
+        if node is not None:
+            self._release(node, effects)
+
+    def _release(self, node: Node, effects: Effects) -> None:
+        agent = node.id
+        trace = self.trace
+        if effects.persist:
+            self._disks[agent].extend(effects.persist)
+            if trace is not None:
+                trace.extend(Seen(self.now_ms, "persisted", agent, -1, record) for record in effects.persist)
+        lies = self.plan.liars.get(agent) if self.plan.liars else None
+        if lies is None:
+            for check in self._checks:
+                check.after(node, effects)
+        if effects.snapshot is not None:
+            self._install(agent, effects.snapshot)
+        if effects.decisions:
+            self._note(agent, effects.decisions, honest=lies is None)
+        if effects.messages:
+            if lies is not None:
+                self._lie(agent, effects.messages, lies)
+            else:
+                self._send(agent, effects.messages)
+
+    def _install(self, agent: int, snapshot: Snapshot) -> None:
+        """Set an agent's state to a snapshot: for this world the list of what was decided, by slot."""
+        self.snapshots[agent] = snapshot
+        if self.trace is not None:
+            self.trace.append(Seen(self.now_ms, "snapshot", agent, -1, snapshot.slot))
+        known = msgspec.json.decode(snapshot.state, type=list[Decision])
+        if agent in self.honest:
+            self._note(agent, [one for one in known if one.slot not in self.decisions[agent]], honest=True)
+
+    # --- the network --------------------------------------------------------------------------------------
+
+    def _send(self, sender: int, messages: list[tuple[int, Message]]) -> None:
+        queue, draw, now, cuts = self._queue, self._draw, self.now_ms, self._cuts
+        low, span, trace, order = self._low, self._span, self.trace, self._order
+        chaos, calm = self._chaos, self.plan.calm
+        drop, duplicate, slow = self._noise
+        noisy = chaos and slow > 0
+        for to, message in messages:
+            number = self.sent
+            self.sent = number + 1
+            delay = low + int(draw() * span)
+            fate = draw() if noisy else 1.0
+            if trace is not None:
+                trace.append(Seen(now, "sent", sender, to, message, number))
+            if calm and any(first <= number <= last for first, last in calm):
+                delay, fate = low, 1.0
+            elif fate < slow:
+                if fate < drop:
+                    if trace is not None:
+                        trace.append(Seen(now, "lost", sender, to, message, number))
+                    continue
+                if fate < duplicate:
+                    order += 1
+                    heappush(
+                        queue, (now + low + int(draw() * span * 4), order, _DELIVER, to, sender, message)
+                    )
+                else:
+                    slowest = self.plan.network.slow_ms
+                    delay = slowest[0] + int(draw() * (slowest[1] - slowest[0] + 1))
+            if cuts and (sender, to) in cuts:
+                if trace is not None:
+                    trace.append(Seen(now, "lost", sender, to, message, number))
+                continue
+            order += 1
+            heappush(queue, (now + delay, order, _DELIVER, to, sender, message))
+        self._order = order
+
+    def _lie(self, agent: int, messages: list[tuple[int, Message]], behaviour: str) -> None:
+        if behaviour == "silence":
+            return
+        lie = self.mechanism.lies[behaviour]
+        told = [(to, lie(message, to, self._setups[agent])) for to, message in messages]
+        self._send(agent, [(to, message) for to, message in told if message is not None])
+
+    # --- clients ------------------------------------------------------------------------------------------
+
+    def _ask(self, value: str, agent: int) -> None:
+        """Ask an agent, or whom it names; again and elsewhere while nobody has decided."""
+        if value not in self._missing:
+            return
+        alive = [member for member in self.members if self.nodes[member] is not None]
+        if value not in self._decided_ms and alive:
+            asked = agent if agent in alive else alive[agent % len(alive)]
+            node = self.nodes[asked]
+            named = node.leader if node is not None else None
+            if named is not None and named != asked and named in alive:
+                asked, node = named, self.nodes[named]
+            if node is not None:
+                if self.trace is not None:
+                    self.trace.append(Seen(self.now_ms, "client", asked, -1, value))
+                effects = node.propose(value)
+                if effects is not NOTHING:
+                    self._carry_out(node, effects)
+        self._at(self.now_ms + self.plan.retry_ms, _RETRY, 0, value, (agent + 1) % self.plan.n)
+
+    def _note(self, agent: int, decisions: list[Decision], *, honest: bool) -> None:
+        if self.trace is not None:
+            self.trace.extend(Seen(self.now_ms, "decided", agent, -1, decision) for decision in decisions)
+        if not honest:
+            return
+        mine = self.decisions[agent]
+        for decision in decisions:
+            mine[decision.slot] = decision
+            value = decision.question or decision.value
+            if value not in self._asked:
+                continue
+            if value not in self._decided_ms:
+                self._decided_ms[value] = self.now_ms - self._asked[value]
+                self._answered[value] = decision.value
+                self._sent_to_decision = self._sent_to_decision or self.sent
+            missing = self._missing.get(value)
+            if missing is not None:
+                missing.discard(agent)
+                if not missing:
+                    self._known_ms[value] = self.now_ms - self._asked[value]
+                    del self._missing[value]
+
+    # --- what the plan says -------------------------------------------------------------------------------
+
+    def _act(self, action: Action) -> None:
+        if self.trace is not None:
+            self.trace.append(Seen(self.now_ms, "action", getattr(action, "agent", -1), -1, action))
+        if isinstance(action, Submit):
+            self._to_come -= 1
+            self._asked[action.value] = self.now_ms
+            self._missing[action.value] = set(self.core)
+            self._ask(action.value, action.agent)
+        elif isinstance(action, Crash):
+            self._crash(action.agent)
+        elif isinstance(action, Restart):
+            if self.nodes[action.agent] is None:
+                self._start(action.agent)
+        elif isinstance(action, Cut):
+            self._cuts |= {(one, other) for one in action.sources for other in action.targets if one != other}
+        elif isinstance(action, Heal):
+            self._cuts = frozenset()
+        elif isinstance(action, Clock):
+            rates = self._rates or [1.0] * self.plan.n
+            rates[action.agent] = action.rate
+            self._rates = rates
+        elif isinstance(action, Compact):
+            self._compact(action.agent)
+
+    def _crash(self, agent: int) -> None:
+        self.nodes[agent] = None
+        self._unsynced[agent].clear()
+        self._sync_at[agent] = 0
+        self._lives[agent] += 1
+
+    def _compact(self, agent: int) -> None:
+        node, known = self.nodes[agent], self.decisions[agent]
+        slot = -1
+        while slot + 1 in known:
+            slot += 1
+        if node is None or slot < 0:
+            return
+        state = msgspec.json.encode([known[index] for index in range(slot + 1)]).decode()
+        effects = node.compact(Snapshot(slot, state))
+        if effects is not NOTHING:
+            self._carry_out(node, effects)
+
+    def _calm(self) -> None:
+        """End the chaos: from now on the core is well, and has to show it."""
+        self._chaos = False
+        self._cuts = frozenset()
+        self._rates = None
+        for agent in sorted(self.core):
+            if self.nodes[agent] is None:
+                self._start(agent)
+
+
+def opinion_of(seed: int, agent: int, question: str) -> str:
+    """Return what an agent of a simulated world answers: ``yes`` or ``no``, two of three the same in the mean."""
+    draw = Random(f"{seed}/{agent}/{question}").random()  # noqa: S311
+    return "yes" if draw < 2 / 3 else "no"

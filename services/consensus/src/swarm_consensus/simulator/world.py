@@ -1,12 +1,13 @@
 """The simulated world: nodes, a network, disks and clocks under one seed.
 
 Time is virtual and counted in milliseconds. Between two events nothing happens, so a minute in which nobody speaks
-costs nothing. What happens is in a :class:`~swarm_consensus.simulator.plan.Plan`; what it leaves open (each message's delay,
-say) comes from random numbers seeded by it, in an order that the events alone decide.
+costs nothing. What happens is in a :class:`~swarm_consensus.simulator.plan.Plan`; what it leaves open (each message's
+delay, say) comes from random numbers seeded by it, in an order that the events alone decide.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from random import Random
 from typing import Any, Literal
@@ -72,10 +73,26 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class World:
-    """One plan, carried out: make it, then :meth:`run` it once."""
+    """One plan, carried out: make it, then :meth:`run` it once.
 
-    def __init__(self, mechanism: Mechanism, plan: Plan, *, trace: bool = False) -> None:
+    ``opinion`` is what an agent answers a question. Given with a mechanism in which nobody votes, the agent that is
+    asked proposes its own answer, as ``question=answer``: that is then decided of the question. ``weights`` are
+    :attr:`~swarm_consensus.protocols.core.Setup.weights` of all.
+    """
+
+    def __init__(
+        self,
+        mechanism: Mechanism,
+        plan: Plan,
+        *,
+        trace: bool = False,
+        opinion: Callable[[int, str], str] | None = None,
+        weights: Mapping[int, float] | None = None,
+    ) -> None:
         self.plan = plan
+        self._opinion = opinion
+        self._own_answers = opinion is not None and not mechanism.votes
+        self._weights = weights or {}
         self.mechanism = mechanism
         self.members = tuple(range(plan.n))
         self.honest = tuple(agent for agent in self.members if agent not in plan.liars)
@@ -208,6 +225,8 @@ class World:
 
     def _setup(self, agent: int) -> Setup:
         def opinion(question: str) -> str:
+            if self._opinion is not None:
+                return self._opinion(agent, question)
             return opinion_of(self.plan.seed, agent, question)
 
         return Setup(
@@ -215,6 +234,7 @@ class World:
             members=self.members,
             random=self._choices,
             opinion=opinion if self.mechanism.votes else str,
+            weights=self._weights,
             keys=self._keys[agent],
             options=self.plan.options,
         )
@@ -341,7 +361,8 @@ class World:
             if node is not None:
                 if self.trace is not None:
                     self.trace.append(Seen(self.now_ms, "client", asked, -1, value))
-                effects = node.propose(value)
+                own = f"={self._opinion(asked, value)}" if self._opinion and self._own_answers else ""
+                effects = node.propose(value + own)
                 if effects is not NOTHING:
                     self._carry_out(node, effects)
         self._at(self.now_ms + self.plan.retry_ms, _RETRY, 0, value, (agent + 1) % self.plan.n)
@@ -355,6 +376,8 @@ class World:
         for decision in decisions:
             mine[decision.slot] = decision
             value = decision.question or decision.value
+            if self._own_answers:
+                value = value.partition("=")[0]
             if value not in self._asked:
                 continue
             if value not in self._decided_ms:

@@ -201,7 +201,11 @@ class QualityMeasured(Data, frozen=True, kw_only=True):
     agents: int
     world: str
     """``condorcet`` (all alike), ``experts`` (few know much), ``adversaries`` (some vote for the wrong on purpose)."""
+    made_of: str
+    """``votes``, or ``one_proposal``: such a decision is what one agent proposed, and no better than that agent."""
     trials: int
+    undecided: int
+    """Trials in which nobody decided; they count as not right."""
     right: int
     low: float
     """Wilson interval of the share, 95 %."""
@@ -211,6 +215,15 @@ class QualityMeasured(Data, frozen=True, kw_only=True):
     mean_agent: float
     expected: float | None
     """What theory says, where it does: Condorcet's sum, the proposer's own share; ``None``: it does not."""
+    expected_by: str
+    """Which theory that is, in words."""
+    optimum: float
+    """The share that votes weighted by the log-odds of their true competence reach, the most that any rule can (Nitzan
+    and Paroush 1982)."""
+    weights: tuple[float, ...] = ()
+    """By agent, what its vote counts, learned from earlier questions; empty where votes are not weighed."""
+    messages: int
+    """Sent in all trials together."""
     elapsed_s: float
 
 
@@ -231,6 +244,8 @@ class KnowledgeSpread(Data, frozen=True, kw_only=True):
     """Mean share of agents that knew after each round."""
     bound: float
     """log2 of the number of agents: push can at best double who knows."""
+    expected: float | None
+    """Rounds of ``push`` for many agents, no message being lost: log2 n + ln n (Pittel 1987); else ``None``."""
     elapsed_s: float
 
 
@@ -242,6 +257,10 @@ class EmergenceMeasured(Data, frozen=True, kw_only=True):
     phenomenon: str
     """``specialisation`` or ``cascades``."""
     agents: int
+    measure: str
+    """What is measured, in words."""
+    null_model: str
+    """What the null model leaves out, in words."""
     observed: tuple[float, ...]
     """The measure, one a repetition."""
     null: tuple[float, ...]
@@ -253,6 +272,9 @@ class EmergenceMeasured(Data, frozen=True, kw_only=True):
     high: float
     p_value: float
     """Of a two-sided permutation test of the difference of means."""
+    shares: dict[str, float] = {}
+    """Further shares, by name. Of cascades: ``cascade``, ``wrong_cascade`` and ``none`` of all repetitions, each with
+    ``_expected`` beside it (Bikhchandani, Hirshleifer and Welch 1992, section II)."""
     elapsed_s: float
 
 

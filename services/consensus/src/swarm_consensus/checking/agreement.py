@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from swarm_consensus.protocols.core import Effects, Node, Value, Violated
 
 
 class Agreement:
     """No two honest agents decide differently in a slot: *uniform agreement*."""
+
+    decisions_only: ClassVar = True
 
     def __init__(self, honest: tuple[int, ...]) -> None:
         self._honest = frozenset(honest)
@@ -28,6 +32,8 @@ class Agreement:
 
 class Integrity:
     """No honest agent decides twice in a slot in one life: *integrity*."""
+
+    decisions_only: ClassVar = True
 
     def __init__(self, honest: tuple[int, ...]) -> None:
         self._decided: dict[int, set[int]] = {agent: set() for agent in honest}

@@ -172,7 +172,11 @@ class Violated(SwarmError):
 
 
 class Check(Protocol):
-    """Watches the honest nodes of a swarm and raises :class:`Violated`; stands apart from the protocol it checks."""
+    """Watches the honest nodes of a swarm and raises :class:`Violated`; stands apart from the protocol it checks.
+
+    One that looks at decisions and snapshots alone may say ``decisions_only: ClassVar = True``, and is called where
+    there are some.
+    """
 
     def after(self, node: Node, effects: Effects) -> None:
         """Look at what a node did, its records being on disk and its messages not yet sent.

@@ -7,6 +7,7 @@ is given its own signer, like everybody: it can sign what it likes, in its own n
 from __future__ import annotations
 
 import hmac
+from functools import lru_cache
 from hashlib import blake2b
 
 from swarm_consensus.protocols.core import Keys
@@ -27,7 +28,8 @@ class _Signer:
         return hmac.compare_digest(expected, signature)
 
 
-def signers(n: int) -> list[Keys]:
+@lru_cache(maxsize=128)
+def signers(n: int) -> tuple[Keys, ...]:
     """Return one signer an agent; all verify each other."""
     secrets = tuple(blake2b(b"simulated agent %d" % agent, digest_size=32).digest() for agent in range(n))
-    return [_Signer(agent, secrets) for agent in range(n)]
+    return tuple(_Signer(agent, secrets) for agent in range(n))

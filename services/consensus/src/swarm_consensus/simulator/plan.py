@@ -9,6 +9,9 @@ import msgspec
 
 from swarm_consensus.protocols.core import Value
 
+LEADER = -1
+"""In place of an agent: whoever leads when the action is done."""
+
 
 class Action(msgspec.Struct, frozen=True, tag=True):
     """Something that is done to the world at ``at_ms`` of its own time."""
@@ -52,6 +55,12 @@ class Compact(Action, frozen=True):
     agent: int
 
 
+class Query(Action, frozen=True):
+    """An agent is asked when a linearizable read may be served; what it says is checked."""
+
+    agent: int
+
+
 class Submit(Action, frozen=True):
     """A client wants a value decided, or a question answered; it asks again elsewhere until it is."""
 
@@ -68,10 +77,12 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     drop: float = 0.0
     """The share that is lost."""
     duplicate: float = 0.0
-    """The share that arrives twice."""
+    """The share that arrives twice, the second time after ``slow_ms``."""
     slow: float = 0.0
     """The share that takes ``slow_ms`` instead."""
     slow_ms: tuple[int, int] = (50, 200)
+    settled_ms: tuple[int, int] | None = None
+    """In place of ``delay_ms`` after the chaos; ``None``: as before."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +94,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """For what is not written down here: delays, losses, time-outs."""
     actions: tuple[Action, ...] = ()
     network: Network = Network()
-    """While there is chaos; afterwards its ``delay_ms`` alone is kept."""
+    """While there is chaos; afterwards nothing is lost, doubled or slow."""
     sync_ms: tuple[int, int] = (0, 0)
     """How long a disk takes to have what was written."""
     chaos_ms: int = 0

@@ -19,6 +19,7 @@ from swarm_common.events.consensus import Reached
 from swarm_common.runtime.host import Context
 from swarm_common.runtime.service import Service, Work
 from swarm_consensus.params import AdaptParams, CombineParams, adapt_params, combine_params
+from swarm_consensus.workers import end_workers
 
 if TYPE_CHECKING:
     from swarm_consensus.combining import Combined, Member
@@ -30,6 +31,12 @@ service = Service("consensus", "consensus", description="Makes one answer out of
 async def warm_up(context: Context) -> None:
     """Load numpy beside and combine something small, so that neither readiness nor the first task waits for it."""
     context.spawn(asyncio.to_thread(_rehearse), "warm-up")
+
+
+@service.on_stop
+async def stop_workers(_context: Context) -> None:
+    """End the processes that simulate."""
+    await end_workers()
 
 
 def _rehearse() -> None:

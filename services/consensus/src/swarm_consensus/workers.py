@@ -1,0 +1,64 @@
+"""Processes for pure work that takes long: the loop keeps its heartbeats, and all cores are used.
+
+They are forked from a server that is started for it, never from the service with its threads. A worker that is killed
+breaks Python's pool; a new one is made then and the work done again, which does no harm as it is pure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from swarm_common.errors import TaskFailed
+from swarm_common.runtime.host import usable_cores
+
+T = TypeVar("T")
+_ATTEMPTS = 3
+_pool: ProcessPoolExecutor | None = None
+
+
+def _the_pool() -> ProcessPoolExecutor:
+    global _pool  # noqa: PLW0603 - made when first needed: a service that simulates nothing has no workers
+    if _pool is None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["swarm_consensus.workers", "swarm_consensus.simulator.run"])
+        _pool = ProcessPoolExecutor(usable_cores(), mp_context=context)
+    return _pool
+
+
+async def in_a_process(function: Callable[..., T], *arguments: Any) -> T:
+    """Return ``function(*arguments)``, worked out in another process; both ways things are pickled.
+
+    ``function`` stands at the top of a module, and does the same when it is done again.
+
+    Raises:
+        TaskFailed: Three workers ended at it, one after the other.
+    """
+    for _ in range(_ATTEMPTS):
+        pool = _the_pool()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+        except BrokenProcessPool:
+            _forget(pool)
+    raise TaskFailed(
+        f"{_ATTEMPTS} workers ended at this task, one after the other; is there memory enough?",
+        retryable=True,
+    )
+
+
+def _forget(pool: ProcessPoolExecutor) -> None:
+    global _pool  # noqa: PLW0603
+    if _pool is pool:
+        _pool = None
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def end_workers() -> None:
+    """End all workers; work that nobody waits for any more is not finished."""
+    pool = _pool
+    if pool is not None:
+        _forget(pool)

@@ -47,6 +47,8 @@ SCENARIO = Scenario(
         Param(name="who", type="list", default=["x"], choices=("x", "y"), description=""),
         Param(name="more", type="dict", default={}, choices=("k", "l"), description=""),
         Param(name="data", type="file", default="", description=""),
+        Param(name="sizes", type="ints", default=[3], low=3, high=9, description=""),
+        Param(name="first", type="int", default=None, low=0, high=9, description=""),
     ),
 )
 FILE = f"people.csv@sha256:{'0123456789abcdef' * 4}"
@@ -69,6 +71,7 @@ def plan(suite: str, scenario: str = "", seed: int = 42, **params: Any) -> tuple
 
 def test_what_is_not_given_is_the_default() -> None:
     defaults = {"count": 3, "share": 0.5, "how": "a", "on": False, "who": ["x"], "more": {}, "data": ""}
+    defaults |= {"sizes": [3], "first": None}
     assert complete_params(SCENARIO, {}) == defaults
     assert complete_params(SCENARIO, {"count": 9}) == defaults | {"count": 9}
 
@@ -77,6 +80,16 @@ def test_a_list_may_be_given_as_text_and_a_float_as_an_int() -> None:
     found = complete_params(SCENARIO, {"who": "y, x", "share": 1})
     assert found["who"] == ["y", "x"]
     assert isinstance(found["share"], float)
+
+
+@pytest.mark.parametrize("given_", [5, [5], "5", (5,), [5, 7], "5, 7", ["5", 7]])
+def test_whole_numbers_are_given_in_any_way(given_: object) -> None:
+    assert complete_params(SCENARIO, {"sizes": given_})["sizes"] in ([5], [5, 7])
+
+
+def test_what_has_no_default_may_be_left_out() -> None:
+    assert complete_params(SCENARIO, {"first": None})["first"] is None
+    assert complete_params(SCENARIO, {"first": 0})["first"] == 0
 
 
 @pytest.mark.parametrize(
@@ -114,6 +127,18 @@ def test_a_list_may_be_given_as_text_and_a_float_as_an_int() -> None:
         ("data", f"{FILE}\n"),
         ("data", {"file": FILE}),
         ("data", None),
+        ("sizes", 2),
+        ("sizes", [3, 10]),
+        ("sizes", "3,x"),
+        ("sizes", "3,²"),
+        ("sizes", [3.5]),
+        ("sizes", [True]),
+        ("sizes", []),
+        ("sizes", None),
+        ("sizes", {"a": 3}),
+        ("sizes", "9" * 5000),
+        ("first", -1),
+        ("first", "1"),
         ("nope", 1),
     ],
 )
@@ -137,7 +162,7 @@ def test_what_fits_is_taken_and_taken_again(
     count: int, share: float, how: str, on: bool, who: set[str], more: dict[str, Any], data: str
 ) -> None:
     given_ = {"count": count, "share": share, "how": how, "on": on, "who": sorted(who)}
-    given_ |= {"more": more, "data": data}
+    given_ |= {"more": more, "data": data, "sizes": [count + 2] if count < 8 else [3], "first": count}
     once = complete_params(SCENARIO, given_)
     assert once == given_
     assert complete_params(SCENARIO, once) == once

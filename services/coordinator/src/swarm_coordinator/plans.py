@@ -11,13 +11,16 @@ from swarm_common import datafiles
 from swarm_common.errors import UsageError
 from swarm_common.events import Data, Metric, Target, Task
 
-ParamType = Literal["int", "float", "str", "bool", "list", "dict", "file"]
+ParamType = Literal["int", "float", "str", "bool", "list", "ints", "dict", "file"]
+_LONGEST_INT = 19
+"""Digits of a whole number that came as text; a longer one is no number that a range would have."""
 _PYTHON: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
     "str": (str,),
     "bool": (bool,),
     "list": (list, tuple),
+    "ints": (list, tuple),
     "dict": (dict,),
     "file": (str,),
 }
@@ -26,8 +29,9 @@ _PYTHON: dict[str, tuple[type, ...]] = {
 class Param(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A parameter of a scenario: its type, default and what is allowed.
 
-    A ``dict`` is a JSON object. A ``file`` is a file of the user's in the object store, as
-    :class:`~swarm_common.datafiles.DataFile` writes it; empty where there is none.
+    A ``dict`` is a JSON object; ``ints`` are whole numbers, each within the range. A ``file`` is a file of the user's
+    in the object store, as :class:`~swarm_common.datafiles.DataFile` writes it; empty where there is none. Where the
+    default is ``None``, leaving the parameter out means something else than any value.
     """
 
     name: str
@@ -173,8 +177,12 @@ def _given(scenario: Scenario, param: Param, given: Mapping[str, Any]) -> Any:
 
 def _checked(param: Param, value: Any) -> Any:
     field = f"params.{param.name}"
-    if param.type == "list" and isinstance(value, str):
+    if value is None and param.default is None:
+        return None
+    if param.type in {"list", "ints"} and isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
+    if param.type == "ints":
+        return _whole(param, value, field)
     if not isinstance(value, _PYTHON[param.type]) or (isinstance(value, bool) and param.type != "bool"):
         raise UsageError(
             f"{field} is {_text(value)}; it must be of type {param.type}",
@@ -206,6 +214,21 @@ def _checked(param: Param, value: Any) -> Any:
                 allowed=f"{low:g} to {high:g}",
             )
     return list(value) if param.type == "list" else value
+
+
+def _whole(param: Param, value: Any, field: str) -> list[int]:
+    """Return whole numbers as a list: ``5``, ``[3, 5]`` and ``"3,5"`` are ways to say them."""
+    members = value if isinstance(value, list | tuple) else [value]
+    one = msgspec.structs.replace(param, type="int")
+    found = []
+    for member in members:
+        text = isinstance(member, str) and member.removeprefix("-").isdecimal() and len(member) < _LONGEST_INT
+        found.append(int(_checked(one, int(member) if text else member)))
+    if not found and param.default:
+        raise UsageError(
+            f"{field} is empty; it must name one whole number or more", field=field, given="[]", allowed="int"
+        )
+    return found
 
 
 def _text(value: Any, longest: int = 100) -> str:

@@ -29,7 +29,9 @@ from swarm_common.log.streams import DEAD_STREAM, STREAM
 from swarm_common.runtime import Service, Work, deadletters
 from swarm_common.runtime import consumer as consumer_module
 from swarm_common.runtime import host as host_module
-from swarm_common.runtime.host import Context, Host
+from swarm_common.runtime import worker as worker_module
+from swarm_common.runtime.context import Context
+from swarm_common.runtime.host import Host
 from swarm_common.settings import Settings
 
 Serve = Callable[..., Awaitable[Host]]
@@ -279,7 +281,7 @@ async def test_a_task_whose_result_is_there_is_not_worked_on_again(
     monkeypatch.setattr(consumer_module.Delivery, "ack", lose_first)
     host = await serve()
     await event_log.append([scheduled(run, kind="count")])
-    await until(lambda: lost and not host._at_hand)
+    await until(lambda: lost and not host.worker.at_hand)
     await until(lambda: idle(host))
     assert worked == ["t"]
     assert len(await results(event_log, run)) == 1
@@ -335,7 +337,7 @@ async def test_a_failure_that_cannot_be_written_is_tried_again(
 async def test_a_full_log_is_waited_for_and_nothing_is_done_twice(
     event_log: EventLog, run: str, service: Service, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_module, "FULL_AGAIN_S", 0.01)
+    monkeypatch.setattr(worker_module, "FULL_AGAIN_S", 0.01)
     worked: list[str] = []
 
     @service.task("count")
@@ -362,16 +364,16 @@ async def test_a_full_log_is_waited_for_and_nothing_is_done_twice(
 async def test_what_nobody_expected_keeps_no_slot(
     event_log: EventLog, run: str, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    do_task = Host._do_task
+    do_task = worker_module.Worker._do_task
     calls: list[int] = []
 
-    async def fail_first(self: Host, delivery: consumer_module.Delivery, cause: Event) -> None:
+    async def fail_first(self: worker_module.Worker, delivery: consumer_module.Delivery, cause: Event) -> None:
         calls.append(delivery.seq)
         if len(calls) == 1:
-            raise RuntimeError("a bug of the host itself")
+            raise RuntimeError("a bug of the worker itself")
         await do_task(self, delivery, cause)
 
-    monkeypatch.setattr(Host, "_do_task", fail_first)
+    monkeypatch.setattr(worker_module.Worker, "_do_task", fail_first)
     host = await serve(io_slots=1)
     await event_log.append([scheduled(run)])
     assert (await result(event_log, run)).data == TaskDone(task="t")
@@ -384,7 +386,7 @@ async def test_tasks_of_a_run_that_has_ended_are_not_worked_on(
 ) -> None:
     host = await serve()
     await event_log.append([event(Cancelled(reason="enough", duration_s=1.0, clock="wall"), run)])
-    await until(lambda: run in host._ended)
+    await until(lambda: run in host.worker.ended)
     await event_log.append([scheduled(run)])
     await event_log.append([event(TaskScheduled(task="t", kind="echo", service=f"echo_{run}"), f"{run}-b")])
     await result(event_log, f"{run}-b")
@@ -664,7 +666,7 @@ async def test_work_at_hand_is_finished_when_a_service_stops(
 async def test_work_that_does_not_end_is_given_back(
     event_log: EventLog, run: str, service: Service, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_module, "GRACE_S", 0.1)
+    monkeypatch.setattr(worker_module, "GRACE_S", 0.1)
     first = asyncio.Event()
 
     @service.task("stuck")

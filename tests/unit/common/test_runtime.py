@@ -29,7 +29,7 @@ from swarm_common.errors import (
 from swarm_common.events.values import Target
 from swarm_common.log.broker import redact
 from swarm_common.log.publisher import error_of
-from swarm_common.runtime import Service, health, host, logs
+from swarm_common.runtime import Service, health, host, logs, worker
 from swarm_common.runtime.deadletters import ascii_line
 from swarm_common.settings import Settings
 
@@ -185,7 +185,7 @@ def test_the_drawn_tree_is_the_tree() -> None:
     ],
 )
 def test_another_attempt_helps_unless_the_request_is_wrong(error: Exception, retryable: bool) -> None:
-    assert host.is_retryable(error) == retryable
+    assert worker.is_retryable(error) == retryable
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from swarm_common.errors import UsageError
 from swarm_common.events import Array
 from swarm_common.events.agent import DataPrepared, Predicted
 from swarm_common.events.consensus import Reached
-from swarm_common.runtime.host import Context
+from swarm_common.runtime.context import Context
 from swarm_common.runtime.service import Service, Work
 from swarm_consensus.params import AdaptParams, CombineParams, adapt_params, combine_params
 from swarm_consensus.workers import end_workers

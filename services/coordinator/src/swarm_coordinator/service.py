@@ -22,7 +22,8 @@ from swarm_common.log.streams import ADVISORY_STREAM, STREAM, TIMER_STREAM
 from swarm_common.log.timers import FIRED, fired, is_fired
 from swarm_common.runtime import Service, deadletters
 from swarm_common.runtime.consumer import ACK_WAIT_S, Delivery
-from swarm_common.runtime.host import FULL_AGAIN_S, Context
+from swarm_common.runtime.context import Context
+from swarm_common.runtime.worker import FULL_AGAIN_S
 from swarm_coordinator.engine import Engine
 from swarm_coordinator.replay import decide_again
 from swarm_coordinator.requests import read_request

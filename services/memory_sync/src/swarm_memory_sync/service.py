@@ -14,7 +14,7 @@ from swarm_common.events.agent import DataPrepared, PartTrained
 from swarm_common.events.benchmark import Completed, Started
 from swarm_common.events.memory import Advised, Learned, Recalled, Remembered
 from swarm_common.memory_key import memory_key
-from swarm_common.runtime.host import Context
+from swarm_common.runtime.context import Context
 from swarm_common.runtime.service import Service, Work
 from swarm_memory_sync import lessons
 from swarm_memory_sync.decider import main_value

@@ -20,7 +20,7 @@ from swarm_common.events.agent import DataPrepared, Predicted
 from swarm_common.events.consensus import Reached
 from swarm_common.events.metrics import Compared, Scored
 from swarm_common.log.streams import STREAM
-from swarm_common.runtime.host import Context
+from swarm_common.runtime.context import Context
 from swarm_common.runtime.service import Service, Work
 from swarm_metrics import queries
 from swarm_metrics.feed import Feed

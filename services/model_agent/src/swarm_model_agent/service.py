@@ -13,7 +13,8 @@ import msgspec
 from swarm_common.errors import SwarmError, TaskFailed, UsageError
 from swarm_common.events import Data
 from swarm_common.events.agent import PartTrained, TaskDone
-from swarm_common.runtime.host import Context, usable_cores
+from swarm_common.runtime.context import Context
+from swarm_common.runtime.host import usable_cores
 from swarm_common.runtime.service import Service, Work
 from swarm_model_agent.fetching import Files
 from swarm_model_agent.params import FILES, JOB_PARAMS, AssembleParams, read

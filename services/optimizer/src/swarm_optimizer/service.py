@@ -17,7 +17,7 @@ from swarm_common.events.agent import CandidateEvaluated
 from swarm_common.events.benchmark import Completed
 from swarm_common.events.optimizer import Candidate, Proposed, Suggested
 from swarm_common.pipelines import Space
-from swarm_common.runtime.host import Context
+from swarm_common.runtime.context import Context
 from swarm_common.runtime.service import Service, Work
 from swarm_optimizer import llm
 from swarm_optimizer.rules import suggest

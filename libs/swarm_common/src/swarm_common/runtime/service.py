@@ -14,7 +14,7 @@ from swarm_common.events.values import Lane
 from swarm_common.ids import is_token
 
 if TYPE_CHECKING:
-    from swarm_common.runtime.host import Context
+    from swarm_common.runtime.context import Context
 
 D = TypeVar("D", bound=Data)
 

@@ -31,9 +31,12 @@ MEASURED = {
     "diversity",
     "f1",
     "leaks",
+    "not_linearizable_inside",
     "over_static",
     "r2",
     "seconds",
+    "stopped_inside",
+    "unsafe_inside",
 }
 CASES = [(suite.name, scenario.name) for suite in SUITES.values() for scenario in suite.scenarios]
 SCENARIO = Scenario(

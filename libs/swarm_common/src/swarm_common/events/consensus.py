@@ -218,8 +218,8 @@ class QualityMeasured(Data, frozen=True, kw_only=True):
     expected_by: str
     """Which theory that is, in words."""
     optimum: float
-    """The share that votes weighted by the log-odds of their true competence reach, the most that any rule can (Nitzan
-    and Paroush 1982)."""
+    """The share that votes weighted by the log-odds of their true competence reach, the most that any rule can which
+    counts no vote against who cast it (Nitzan and Paroush 1982)."""
     weights: tuple[float, ...] = ()
     """By agent, what its vote counts, learned from earlier questions; empty where votes are not weighed."""
     messages: int
@@ -273,8 +273,8 @@ class EmergenceMeasured(Data, frozen=True, kw_only=True):
     p_value: float
     """Of a two-sided permutation test of the difference of means."""
     shares: dict[str, float] = {}
-    """Further shares, by name. Of cascades: ``cascade``, ``wrong_cascade`` and ``none`` of all repetitions, each with
-    ``_expected`` beside it (Bikhchandani, Hirshleifer and Welch 1992, section II)."""
+    """Further shares, by name. Of cascades: ``right_cascade``, ``wrong_cascade`` and ``no_cascade`` of all repetitions,
+    each with ``_expected`` beside it (Bikhchandani, Hirshleifer and Welch 1992, equations 1 and 2)."""
     elapsed_s: float
 
 

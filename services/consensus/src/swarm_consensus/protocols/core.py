@@ -15,6 +15,7 @@ The way is that of etcd's raft library (``Step``, ``Tick``, ``Ready``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from random import Random
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -228,11 +229,15 @@ class Node:
     def __init__(self, setup: Setup) -> None:
         self.id = setup.id
         self.members = setup.members
-        self.peers = tuple(member for member in setup.members if member != setup.id)
         self.state = self.TRANSITIONS[0].source
         self._setup = setup
         self._random = setup.random
         self._effects: Effects | None = None
+
+    @cached_property
+    def peers(self) -> tuple[int, ...]:
+        """All members but this node; made when first asked for: a swarm that gossips is large, and asks for none."""
+        return tuple(member for member in self.members if member != self.id)
 
     # --- inputs -------------------------------------------------------------------------------------------
 

@@ -19,7 +19,8 @@ def verdict(cell: Simulated, base: Simulated) -> Verdict:
 
     ``unsafe``: in some world an invariant did not hold. ``stopped``: in some world something was never decided by all
     who were well in the end; or while the fault lasted, less than a tenth of what is decided in that time without it.
-    ``slowed``: less than nine tenths of it, or the median decision took more than twice as long. ``held``: none of these.
+    ``slowed``: less than nine tenths of it, or the median decision took more than twice as long. ``held``: none of
+    these.
     """
     if cell.unsafe:
         return "unsafe"

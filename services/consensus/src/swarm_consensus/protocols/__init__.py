@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from swarm_consensus.protocols import voting
+from swarm_consensus.protocols import voting, weighted
 from swarm_consensus.protocols.core import Mechanism
 
-MECHANISMS: Mapping[str, Mechanism] = {mechanism.name: mechanism for mechanism in (voting.MECHANISM,)}
+MECHANISMS: Mapping[str, Mechanism] = {
+    mechanism.name: mechanism
+    for mechanism in (
+        voting.MECHANISM,
+        weighted.MECHANISM,
+    )
+}
 """By name. A further one is a module like these, and a name here."""

@@ -16,8 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from swarm_consensus.checking.agreement import Agreement, Integrity
+from swarm_consensus.checking.voting import Accuracy, OneVoteEach
 from swarm_consensus.protocols.core import (
+    Lie,
     Mechanism,
     Message,
     Node,
@@ -51,6 +55,9 @@ class Result(Message, frozen=True):
     question: Value
     answer: Value
     votes: Mapping[Value, float]
+    """By answer, what its votes count together."""
+    ballots: Mapping[int, Value]
+    """By agent, what it voted, so far as it was heard in time."""
 
 
 class Opened(Record, frozen=True):
@@ -75,6 +82,7 @@ class Announced(Record, frozen=True):
     question: Value
     answer: Value
     votes: Mapping[Value, float]
+    ballots: Mapping[int, Value]
 
 
 class _Count:
@@ -104,7 +112,9 @@ class Voter(Node):
         self._patience: int = setup.options.get("patience", 10)
         self._retry: int = setup.options.get("retry", 3)
         self._counts: dict[int, _Count] = {}
-        self._open: set[int] = set()  # slots of those counts that somebody has not answered
+        self._open: set[int] = (
+            set()
+        )  # slots of those counts that somebody has not answered; gone through in order
         self._cast: dict[int, Cast] = {}
         self._waiting: dict[int, int] = {}  # ticks since this agent voted, by slot, until it hears the result
         self._next = 0
@@ -181,25 +191,31 @@ class Voter(Node):
         enough = n if count.ticks < self._patience else majority(n)
         if count.result is not None or len(count.votes) < enough:
             return
-        votes = self._tally(count.votes)
+        ballots = {voter: count.votes[voter] for voter in sorted(count.votes)}
+        votes = self._tally(ballots)
         answer = min(votes, key=lambda option: (-votes[option], option))
-        count.result = Result(slot, count.question, answer, votes)
-        self._persist(Announced(slot, count.question, answer, votes))
+        count.result = Result(slot, count.question, answer, votes, ballots)
+        self._persist(Announced(slot, count.question, answer, votes, ballots))
         self._phase(slot, "tell")
         self._learn(count.result)
         self._broadcast(count.result)
         self._close(slot, count)
 
-    def _tally(self, votes: Mapping[int, Value]) -> dict[Value, float]:
+    def _tally(self, ballots: Mapping[int, Value]) -> dict[Value, float]:
         tally: dict[Value, float] = {}
-        for voter in sorted(votes):
-            tally[votes[voter]] = tally.get(votes[voter], 0.0) + self._setup.weights.get(voter, 1.0)
+        for voter, answer in ballots.items():
+            tally[answer] = tally.get(answer, 0.0) + self._weight(voter)
         return tally
+
+    def _weight(self, voter: int) -> float:  # noqa: ARG002 - here all count the same
+        """Return what an agent's vote counts."""
+        return 1.0
 
     def _learn(self, result: Result) -> None:
         if result.slot not in self._decided:
             self._decided.add(result.slot)
-            self._decide(result.slot, result.answer, {"votes": dict(result.votes)}, result.question)
+            certificate = {"votes": dict(result.votes), "ballots": dict(result.ballots)}
+            self._decide(result.slot, result.answer, certificate, result.question)
 
     def _on_restore(self, persisted: Sequence[Record]) -> None:
         for record in persisted:
@@ -210,7 +226,7 @@ class Voter(Node):
                 self._cast[record.slot] = record
                 self._waiting[record.slot] = 0
             elif isinstance(record, Announced):
-                result = Result(record.slot, record.question, record.answer, record.votes)
+                result = Result(record.slot, record.question, record.answer, record.votes, record.ballots)
                 self._counts[record.slot].result = result
                 self._learn(result)
         if self._open:
@@ -219,19 +235,20 @@ class Voter(Node):
 
 def _equivocation(message: Message, to: int, setup: Setup) -> Message | None:
     """Tell every other agent another result; vote for a nonsense answer."""
-    if isinstance(message, Result) and to % 2:
-        return Result(message.slot, message.question, f"not {message.answer}", message.votes)
-    return _wrong_value(message, to, setup) if isinstance(message, Ballot) else message
+    if isinstance(message, Result) and (to + (to > setup.id)) % 2:
+        return message
+    return _wrong_value(message, to, setup)
 
 
 def _wrong_value(message: Message, to: int, setup: Setup) -> Message | None:  # noqa: ARG001 - the signature of a lie
     """Vote for, and announce, what nobody thinks."""
-    if isinstance(message, Ballot):
-        return Ballot(message.slot, f"not {message.answer}")
-    if isinstance(message, Result):
-        return Result(message.slot, message.question, f"not {message.answer}", message.votes)
+    if isinstance(message, Ballot | Result):
+        return msgspec.structs.replace(message, answer=f"not {message.answer}")
     return message
 
+
+LIES: Mapping[str, Lie] = {"equivocation": _equivocation, "wrong_value": _wrong_value}
+"""What a voter can do that lies."""
 
 MECHANISM = Mechanism(
     name="voting",
@@ -246,7 +263,7 @@ MECHANISM = Mechanism(
     liars=lambda n: 0,  # noqa: ARG005 - a lying collector tells what it likes, whatever the size
     fault_free=lambda n: 3 * (n - 1),
     counted_until="quiet",
-    checks=(Agreement, Integrity),
-    lies={"equivocation": _equivocation, "wrong_value": _wrong_value},
+    checks=(Agreement, Integrity, OneVoteEach, Accuracy),
+    lies=LIES,
     votes=True,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from swarm_consensus.protocols import voting, weighted
+from swarm_consensus.protocols import raft, voting, weighted
 from swarm_consensus.protocols.core import Mechanism
 
 MECHANISMS: Mapping[str, Mechanism] = {
@@ -12,6 +12,7 @@ MECHANISMS: Mapping[str, Mechanism] = {
     for mechanism in (
         voting.MECHANISM,
         weighted.MECHANISM,
+        raft.MECHANISM,
     )
 }
 """By name. A further one is a module like these, and a name here."""

@@ -1,0 +1,151 @@
+"""What must hold of Raft: the five properties of its paper (Ongaro and Ousterhout 2014, figure 3), and one of disks.
+
+They are judged by what is on the disks and what is sent and decided, not by what nodes believe. ``commit durability``
+is the *CommittedIsDurable* of the TLA+ specification of etcd's raft.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from swarm_consensus.protocols.core import Decision, Effects, Node, Record, Value, Violated
+from swarm_consensus.protocols.quorum import majority
+from swarm_consensus.protocols.raft.messages import Append, Compacted, Stored, Voted
+
+
+class _Disk:
+    """What an agent's records amount to: its term, and the terms of its log."""
+
+    __slots__ = ("base", "base_term", "term", "terms")
+
+    def __init__(self) -> None:
+        self.term = self.base = self.base_term = 0
+        self.terms: list[int] = []
+        """Of the entries after ``base``, the last one that a snapshot has replaced."""
+
+    def has(self, index: int, term: int) -> bool:
+        """Return whether it has this entry, or a snapshot in its place."""
+        at = index - self.base - 1
+        return at < 0 or (at < len(self.terms) and self.terms[at] == term)
+
+
+class RaftInvariants:
+    """All of them, over one picture of the disks."""
+
+    invariants: ClassVar[tuple[str, ...]] = (
+        "election safety",
+        "leader append-only",
+        "log matching",
+        "leader completeness",
+        "state machine safety",
+        "commit durability",
+    )
+
+    def __init__(self, honest: tuple[int, ...]) -> None:
+        self._disks = {agent: _Disk() for agent in honest}
+        self._leaders: dict[int, int] = {}  # by term
+        self._newest = 0  # the highest term that had a leader
+        self._entries: dict[tuple[int, int], tuple[Value | None, int]] = {}
+        # By index and term of each entry ever stored: its value, and the term of the one before it.
+        self._applied: dict[int, tuple[int, int, Value]] = {}  # by slot: index, term, value
+        self._committed = (0, 0)  # the last entry known to be: index, term
+
+    def after(self, node: Node, effects: Effects) -> None:
+        """Write what a node persisted into the picture, then judge what it says and decides."""
+        if effects.persist:
+            disk = self._disks[node.id]
+            for record in effects.persist:
+                self._write(node.id, disk, record)
+        if effects.messages:
+            message = effects.messages[0][1]
+            if type(message) is Append and self._leaders.get(message.term) != node.id:
+                self._elected(node.id, message.term)
+        if effects.decisions:
+            self._decided(node, effects.decisions)
+
+    def restarted(self, node: Node) -> None:
+        """Nothing is different: what was on the disk still is."""
+
+    def _write(self, agent: int, disk: _Disk, record: Record) -> None:
+        kind = type(record)
+        if kind is Stored:
+            self._store(agent, disk, record)  # type: ignore[arg-type]  # asked above, fast
+        elif kind is Voted:
+            disk.term = record.term  # type: ignore[attr-defined]
+        elif kind is Compacted:
+            self._compact(disk, record)  # type: ignore[arg-type]
+
+    def _store(self, agent: int, disk: _Disk, record: Stored) -> None:
+        """Log matching: entries of one index and term are one entry, with one before it, and so on to the first."""
+        terms, at, known = disk.terms, record.index - disk.base - 1, self._entries
+        if at < len(terms):
+            if self._leaders.get(disk.term) == agent:
+                raise Violated(
+                    "leader append-only",
+                    f"agent {agent} leads in term {disk.term} and has replaced entry {record.index} of its own log",
+                )
+            del terms[max(at, 0) :]
+        before = terms[-1] if terms else disk.base_term
+        for index, entry in enumerate(record.entries, record.index):
+            key = (index, entry.term)
+            this = (entry.value, before)
+            if known.setdefault(key, this) != this:
+                raise Violated(
+                    "log matching",
+                    f"entry {index} of term {entry.term} is {this[0]!r} after one of term {before} at agent {agent}, "
+                    f"elsewhere {known[key][0]!r} after one of term {known[key][1]}",
+                )
+            before = entry.term
+            terms.append(before)
+
+    @staticmethod
+    def _compact(disk: _Disk, record: Compacted) -> None:
+        at = record.index - disk.base
+        keeps = 0 < at <= len(disk.terms) and disk.terms[at - 1] == record.term
+        disk.terms = disk.terms[at:] if keeps else []
+        disk.base, disk.base_term = record.index, record.term
+
+    def _elected(self, agent: int, term: int) -> None:
+        """Election safety: one leader a term, by who sends entries in it. Leader completeness: it has all committed."""
+        first = self._leaders.setdefault(term, agent)
+        if first != agent:
+            raise Violated("election safety", f"agents {first} and {agent} both lead in term {term}")
+        if term > self._newest:
+            self._newest = term
+            self._complete(agent, term)
+
+    def _complete(self, agent: int, term: int) -> None:
+        index, of = self._committed
+        if not self._disks[agent].has(index, of):
+            raise Violated(
+                "leader completeness",
+                f"agent {agent} leads in term {term} without entry {index} of term {of}, which is committed",
+            )
+
+    def _decided(self, node: Node, decisions: list[Decision]) -> None:
+        """State machine safety: one entry a slot. Commit durability: it is on the disks of a majority, once decided."""
+        for decision in decisions:
+            index, term = decision.certificate["index"], decision.certificate["term"]
+            this = (index, term, decision.value)
+            first = self._applied.setdefault(decision.slot, this)
+            if first != this:
+                raise Violated(
+                    "state machine safety",
+                    f"in slot {decision.slot} agent {node.id} applied entry {index} of term {term}, "
+                    f"{decision.value!r}; another agent entry {first[0]} of term {first[1]}, {first[2]!r}",
+                )
+            if index > self._committed[0]:
+                self._committed = (index, term)
+                self._durable(node, index, term)
+                if self._newest > self._disks[node.id].term:
+                    self._complete(self._leaders[self._newest], self._newest)
+
+    def _durable(self, node: Node, index: int, term: int) -> None:
+        disks = self._disks
+        have = sum(disk.has(index, term) for disk in disks.values())
+        liars = len(node.members) - len(disks)  # nobody knows what they have
+        if have + liars < majority(len(node.members)):
+            raise Violated(
+                "commit durability",
+                f"agent {node.id} decided entry {index} of term {term}, which {have} of {len(node.members)} have",
+            )

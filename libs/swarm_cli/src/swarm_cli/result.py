@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from swarm_cli import output, render
+from swarm_cli.hive import hive_of, show_hive, tells
 from swarm_cli.leaderboard import board_of, show_board
 from swarm_cli.render import Cell
 from swarm_common.events import JudgedTarget, Metric
@@ -20,12 +22,7 @@ def show_result(view: RunView) -> None:
         )
     if view.rejected is not None and view.rejected.allowed:
         output.line(f"allowed: {view.rejected.allowed}")
-    if view.metrics:
-        render.table(
-            ["metric", "value", "interval", "n", "target", "how"], _metric_rows(view), title="", right=(1, 3)
-        )
-    if (board := board_of(view)) is not None:
-        show_board(board)
+    _show_measured(view)
     for text in _failed_tasks(view):
         output.line(render.styled(text, "red"))
     if (best := view.summary()["best_known"]) is not None:
@@ -42,6 +39,23 @@ def show_result(view: RunView) -> None:
         )
 
 
+def _show_measured(view: RunView) -> None:
+    """Print the metrics, and the tables of the suite."""
+    hive = hive_of(view)
+    shown = [one for one in view.metrics if hive is None or not tells(one.name)]
+    if view.metrics:
+        render.table(
+            ["metric", "value", "interval", "n", "target", "how"],
+            _metric_rows(view, shown),
+            title="",
+            right=(1, 3),
+        )
+    if (board := board_of(view)) is not None:
+        show_board(board)
+    if hive is not None:
+        show_hive(hive)
+
+
 def headline(view: RunView) -> str:
     """Return one line: run, what, how it ended, how long it took."""
     what = f"{view.suite}/{view.scenario}" if view.suite else "?"
@@ -52,11 +66,11 @@ def headline(view: RunView) -> str:
     return f"run {render.styled(view.run, 'bold')}  {what}  {status}{took}{tasks}, {view.events} events"
 
 
-def _metric_rows(view: RunView) -> list[list[Cell]]:
+def _metric_rows(view: RunView, metrics: Sequence[Metric]) -> list[list[Cell]]:
     targets: dict[str, list[JudgedTarget]] = {}
     for target in view.targets:
         targets.setdefault(target.metric, []).append(target)
-    rows = [_metric_row(metric, targets.pop(metric.name, [])) for metric in view.metrics]
+    rows = [_metric_row(metric, targets.pop(metric.name, [])) for metric in metrics]
     rows += [
         [one.metric, render.number(one.value), "", "", _target_cell([one], ""), "no such metric was measured"]
         for left in targets.values()

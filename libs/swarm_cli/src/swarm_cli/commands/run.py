@@ -25,6 +25,8 @@ from swarm_common.events.benchmark import Requested
 from swarm_common.runs import RunView
 from swarm_common.settings import Settings
 
+#: The scenario that ``--simulate`` stands for.
+SIMULATION = "simulate"
 #: After this long without a first event a word is said: nobody seems to take requests.
 _SILENCE_S = 5.0
 #: How long an interrupted command waits for the log to say that the run is cancelled.
@@ -40,6 +42,9 @@ def run(
         list[str] | None,
         typer.Option("-p", "--param", help="A parameter; may be repeated.", metavar="KEY=VALUE"),
     ] = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="The suite's simulation, in place of a scenario.")
+    ] = False,
     session: Session = None,
     seed: Annotated[int, typer.Option(help="Where every random number of the run comes from.")] = 42,
     timeout: Annotated[
@@ -69,6 +74,8 @@ def run(
     started = ensure(settings)
     if started is not None and not json:
         output.note(f"The embedded stack is ready after {started.seconds:.2f} s at {started.state.nats_url}.")
+    if simulate:
+        request = msgspec.structs.replace(request, scenario=run_async(_simulation(settings, suite, scenario)))
     view, written = run_async(_run(settings, request, json=json, report=report and not json))
     if json:
         output.emit(view.summary())
@@ -115,6 +122,36 @@ async def _run(
         if report and view.status == "completed":
             written = await _write_report(swarm, view, settings)
         return view, written
+
+
+async def _simulation(settings: Settings, suite: str, scenario: str) -> str:
+    async with client(settings) as swarm:
+        return simulation(await swarm.query("coordinator", "suites"), suite, scenario)
+
+
+def simulation(suites: Sequence[Mapping[str, Any]], suite: str, scenario: str = "") -> str:
+    """Return the scenario that ``--simulate`` means.
+
+    Raises:
+        UsageError: The suite has no simulation, or another scenario is named beside it.
+    """
+    having = [one["name"] for one in suites if any(case["name"] == SIMULATION for case in one["scenarios"])]
+    if suite not in having and any(one["name"] == suite for one in suites):
+        allowed = ", ".join(having) or "no suite"
+        raise UsageError(
+            f"--simulate: suite {suite} has no simulation; there is one in {allowed}",
+            field="simulate",
+            given=suite,
+            allowed=allowed,
+        )
+    if scenario not in {"", SIMULATION}:
+        raise UsageError(
+            f"--simulate runs the scenario {SIMULATION}; {scenario} is another, so leave one of both out",
+            field="scenario",
+            given=scenario,
+            allowed=SIMULATION,
+        )
+    return SIMULATION
 
 
 async def with_paths(swarm: Client, request: Requested) -> dict[str, Any]:

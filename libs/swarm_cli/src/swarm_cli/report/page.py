@@ -12,9 +12,10 @@ from jinja2 import Environment, StrictUndefined
 
 import swarm_common
 from swarm_cli import render
+from swarm_cli.hive import hive_of
 from swarm_cli.leaderboard import Arm, Board, Strategy, beside_text, board_of, mark, verdict_text
 from swarm_cli.progress import describe
-from swarm_cli.report import charts, model_charts
+from swarm_cli.report import charts, hive_charts, model_charts
 from swarm_cli.report.diagnosis import diagnose
 from swarm_cli.report.facts import Ensemble, ensembles
 from swarm_cli.report.workers import pieces
@@ -53,7 +54,10 @@ def page(view: RunView, events: Sequence[Event]) -> str:
     template = environment.from_string(
         resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     )
-    return template.render(_content(view, events))
+    hive = hive_of(view)
+    return template.render(
+        _content(view, events), hive="" if hive is None else hive_charts.section(hive, environment)
+    )
 
 
 def _content(view: RunView, events: Sequence[Event]) -> dict[str, Any]:

@@ -1,0 +1,307 @@
+"""Draws worlds from seeds: what fails, when, how badly, and who lies.
+
+How badly is drawn anew for each seed, and where several faults are on, which ones: worlds in which everything is a
+little wrong all the time find less than worlds that differ (Groce et al. 2012, Swarm Testing). What clients ask for and
+when depends on the seed alone, so that the cell of a fault and the one without it differ in the fault.
+
+A world begins with chaos. Then it heals: cuts are mended, clocks run right, crashed agents come back but for as many as
+the mechanism may do without. What was asked for has to be decided by all that are well, and so has one value more that
+is asked for now.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from random import Random
+
+import msgspec
+
+from swarm_common.errors import UsageError
+from swarm_consensus.protocols.core import Mechanism
+from swarm_consensus.simulator.plan import (
+    LEADER,
+    Action,
+    Clock,
+    Compact,
+    Crash,
+    Cut,
+    Heal,
+    Network,
+    Plan,
+    Query,
+    Restart,
+    Submit,
+)
+
+FAULTS = (
+    "loss",
+    "delay",
+    "duplication",
+    "partition",
+    "one_way_partition",
+    "crash",
+    "clock",
+    "byzantine",
+)
+"""What fails in the matrix, one at a time."""
+OTHERS = ("none", "all_but_byzantine", "crash_more", "byzantine_more")
+"""The base line; all but liars at once; and, outside of every model, one crashed agent or liar more than it allows."""
+
+_CHAOS_MS = (300, 600)
+_PATIENCE_MS = 10_000
+"""How long a swarm that is well again has to decide everything."""
+
+
+class _Draft:
+    """A plan while it is drawn."""
+
+    def __init__(self, mechanism: Mechanism, n: int, chaos_ms: int, random: Random) -> None:
+        self.mechanism, self.n, self.chaos_ms, self.random = mechanism, n, chaos_ms, random
+        self.members = tuple(range(n))
+        self.actions: list[Action] = []
+        self.network = Network(settled_ms=(1, 5))
+        self.sync_ms = (0, 0)
+        self.lost: frozenset[int] = frozenset()
+        self.liars: dict[int, str] = {}
+        self.asked: tuple[int, ...] = ()
+
+    def change(self, **network: object) -> None:
+        """Change the network while there is chaos."""
+        self.network = msgspec.structs.replace(self.network, **network)
+
+    def spell(self) -> tuple[int, int]:
+        """Return the beginning and the end of something that lasts, within the chaos."""
+        began = self.random.randrange(self.chaos_ms)
+        return began, min(self.chaos_ms, began + self.random.randint(20, self.chaos_ms))
+
+    def some(self, least: int, most: int) -> tuple[int, ...]:
+        """Return between ``least`` and ``most`` agents, in ascending order."""
+        return tuple(sorted(self.random.sample(self.members, self.random.randint(least, most))))
+
+
+def _loss(draft: _Draft) -> None:
+    draft.change(drop=_share(draft.random, 0.02, 0.5))
+
+
+def _delay(draft: _Draft) -> None:
+    random = draft.random
+    longest = random.choice((20, 60, 150))
+    draft.change(
+        delay_ms=(1, longest),
+        slow=_share(random, 0.02, 0.4),
+        slow_ms=(longest, longest + random.randint(50, 400)),
+    )
+
+
+def _duplication(draft: _Draft) -> None:
+    # A copy may come when an election or a view later has been decided: that is what makes it a danger.
+    draft.change(duplicate=_share(draft.random, 0.05, 0.6), slow_ms=(1, draft.random.choice((10, 100, 500))))
+
+
+def _partition(draft: _Draft) -> None:
+    random = draft.random
+    for _ in range(random.randint(1, 3)):
+        began, ended = draft.spell()
+        shape = random.choice(("leader", "one", "halves", "random", "bridge"))
+        if shape == "leader":
+            rest = draft.members
+            draft.actions += [Cut(began, (LEADER,), rest), Cut(began, rest, (LEADER,))]
+        elif shape == "bridge" and draft.n > 2:
+            # Two sides that do not hear each other, and one agent that hears both.
+            sides = draft.some(draft.n, draft.n)
+            bridge = random.choice(sides)
+            rest = tuple(agent for agent in sides if agent != bridge)
+            side = tuple(sorted(random.sample(rest, len(rest) // 2)))
+            other = tuple(agent for agent in rest if agent not in side)
+            draft.actions += [Cut(began, side, other), Cut(began, other, side)]
+        else:
+            size = {"one": 1, "halves": max(1, draft.n // 2)}.get(shape) or random.randint(1, draft.n - 1)
+            side = draft.some(size, size)
+            other = tuple(agent for agent in draft.members if agent not in side)
+            draft.actions += [Cut(began, side, other), Cut(began, other, side)]
+        draft.actions.append(Heal(ended))
+
+
+def _one_way_partition(draft: _Draft) -> None:
+    random = draft.random
+    for _ in range(random.randint(1, 3)):
+        began, ended = draft.spell()
+        shape = random.choice(("leader mute", "leader deaf", "random"))
+        if shape == "random":
+            side = draft.some(1, draft.n - 1)
+            other = tuple(agent for agent in draft.members if agent not in side)
+            draft.actions.append(Cut(began, side, other))
+        elif shape == "leader mute":
+            draft.actions.append(Cut(began, (LEADER,), draft.members))
+        else:
+            draft.actions.append(Cut(began, draft.members, (LEADER,)))
+        draft.actions.append(Heal(ended))
+
+
+def _crash(draft: _Draft) -> None:
+    """Let agents crash and come back, some only after the chaos, and as many never as the model has."""
+    random, most = draft.random, draft.mechanism.crashes(draft.n)
+    draft.sync_ms = random.choice(((0, 0), (0, 5), (1, 30)))
+    # Who collects votes may not crash in the model of voting: its voters may, and never more than a minority.
+    whom = [agent for agent in draft.members if not draft.mechanism.votes or agent not in draft.asked]
+    most = min(most, len(whom))
+    if not most and draft.mechanism.votes:
+        return
+    if draft.mechanism.votes:
+        for agent in sorted(random.sample(whom, random.randint(1, most))):
+            began, ended = draft.spell()
+            draft.actions += [Crash(began, agent), Restart(ended, agent)]
+        return
+    for _ in range(random.randint(1, 3)):
+        began, ended = draft.spell()
+        shape = random.choice(("leader", "some", "all", "one after the other"))
+        if shape == "leader":
+            draft.actions.append(Crash(began, LEADER))
+            draft.actions += [Restart(ended, agent) for agent in draft.members]
+        elif shape == "one after the other":
+            for step, agent in enumerate(draft.some(1, draft.n)):
+                draft.actions += [Crash(began + 15 * step, agent), Restart(began + 15 * step + 40, agent)]
+        else:
+            down = draft.members if shape == "all" else draft.some(1, max(1, most))
+            draft.actions += [Crash(began, agent) for agent in down]
+            draft.actions += [Restart(ended, agent) for agent in down]
+    draft.lost = frozenset(draft.some(0, most)) if random.random() < 0.5 else frozenset()
+    draft.actions += [Crash(draft.spell()[0], agent) for agent in sorted(draft.lost)]
+
+
+def _crash_more(draft: _Draft) -> None:
+    """Let one agent more crash than may, before anything is asked for after the chaos; none comes back."""
+    size = min(draft.n, draft.mechanism.crashes(draft.n) + 1)
+    draft.lost = frozenset(draft.some(size, size))
+    draft.actions += [Crash(draft.spell()[0], agent) for agent in sorted(draft.lost)]
+
+
+def _clock(draft: _Draft) -> None:
+    for agent in draft.some(1, draft.n):
+        for _ in range(draft.random.randint(1, 2)):
+            # 0 is an agent whose process hangs: it answers and never looks at its clock.
+            rate = draft.random.choice((0.0, 0.2, 0.5, 1.5, 3.0, 8.0))
+            draft.actions.append(Clock(draft.spell()[0], agent, rate))
+
+
+def _lying(draft: _Draft, size: int) -> None:
+    behaviours = ("silence", *sorted(draft.mechanism.lies))
+    behaviour = draft.random.choice(behaviours)
+    mixed = draft.random.random() < 0.3
+    for agent in draft.some(size, size):
+        draft.liars[agent] = draft.random.choice(behaviours) if mixed else behaviour
+
+
+def _byzantine(draft: _Draft) -> None:
+    _lying(draft, max(1, draft.mechanism.liars(draft.n)))
+
+
+def _byzantine_more(draft: _Draft) -> None:
+    _lying(draft, draft.mechanism.liars(draft.n) + 1)
+
+
+def _all_but_byzantine(draft: _Draft) -> None:
+    chosen = [name for name in FAULTS if name != "byzantine" and draft.random.random() < 0.5]
+    # Rates of two that both set them go together: the later keeps what the other has set.
+    for name in chosen or ["loss", "crash"]:
+        _DRAWN[name](draft)
+
+
+_DRAWN: dict[str, Callable[[_Draft], None]] = {
+    "loss": _loss,
+    "delay": _delay,
+    "duplication": _duplication,
+    "partition": _partition,
+    "one_way_partition": _one_way_partition,
+    "crash": _crash,
+    "clock": _clock,
+    "byzantine": _byzantine,
+    "all_but_byzantine": _all_but_byzantine,
+    "crash_more": _crash_more,
+    "byzantine_more": _byzantine_more,
+}
+
+
+def inside(mechanism: Mechanism, agents: int, fault: str) -> bool:
+    """Return whether the fault model of a mechanism has a fault, for so many agents."""
+    check_fault(fault)
+    if fault in {"byzantine_more", "crash_more"}:
+        return False
+    return fault != "byzantine" or mechanism.liars(agents) >= 1
+
+
+def draw(mechanism: Mechanism, agents: int, fault: str, seed: int, *, values: int = 3) -> Plan:
+    """Return the world of a seed: ``values`` are asked for, the last after the chaos and the others during it.
+
+    Raises:
+        UsageError: There is no such fault, or too few agents or values.
+    """
+    check_fault(fault)
+    _at_least("agents", agents, 2)
+    _at_least("values", values, 1)
+    times = Random(f"{seed}/{agents}/clients")  # noqa: S311 - seeded, nothing secret
+    chaos_ms = times.randint(*_CHAOS_MS)
+    # Swarms with a leader elect it first; the later half of the chaos is where there is something to break.
+    when = [int(chaos_ms * math.sqrt(times.random())) for _ in range(values - 1)]
+    when.append(chaos_ms + times.randint(50, 150))
+    submits = [
+        Submit(at_ms, f"value {number}", times.randrange(agents)) for number, at_ms in enumerate(sorted(when))
+    ]
+    random = Random(f"{seed}/{agents}/{mechanism.name}/{fault}")  # noqa: S311
+    draft = _Draft(mechanism, agents, chaos_ms, random)
+    draft.asked = tuple(submit.agent for submit in submits)
+    if fault != "none":
+        _DRAWN[fault](draft)
+    for _ in range(random.randint(0, 2)):
+        draft.actions.append(
+            Compact(random.randrange(chaos_ms + 100), random.choice((LEADER, *draft.members)))
+        )
+    for _ in range(random.randint(0, 2)):
+        draft.actions.append(Query(random.randrange(chaos_ms + 100), random.choice((LEADER, *draft.members))))
+    core: tuple[int, ...] = ()
+    if draft.lost:
+        core = tuple(agent for agent in draft.members if agent not in draft.lost and agent not in draft.liars)
+        # A client that was to ask one that is gone asks another first.
+        submits = [
+            msgspec.structs.replace(submit, agent=core[submit.agent % len(core)])
+            if core and submit.agent in draft.lost
+            else submit
+            for submit in submits
+        ]
+    return Plan(
+        mechanism=mechanism.name,
+        n=agents,
+        seed=seed,
+        actions=tuple(sorted([*submits, *draft.actions], key=lambda action: action.at_ms)),
+        network=draft.network,
+        sync_ms=draft.sync_ms,
+        chaos_ms=chaos_ms,
+        core=core,
+        liars=dict(sorted(draft.liars.items())),
+        limit_ms=chaos_ms + _PATIENCE_MS,
+    )
+
+
+def check_fault(fault: str) -> None:
+    """Raise :class:`UsageError` where there is no such fault."""
+    if fault not in (*FAULTS, *OTHERS):
+        allowed = ", ".join((*FAULTS, *OTHERS))
+        raise UsageError(
+            f"there is no fault {fault!r}; there are {allowed}", field="fault", given=fault, allowed=allowed
+        )
+
+
+def _at_least(name: str, given: int, least: int) -> None:
+    if given < least:
+        raise UsageError(
+            f"{name} is {given}; allowed is a whole number from {least} on",
+            field=name,
+            given=str(given),
+            allowed=f"from {least} on",
+        )
+
+
+def _share(random: Random, low: float, high: float) -> float:
+    """Return a share between two, small ones as likely as great ones are (log-uniform)."""
+    return round(low * math.exp(math.log(high / low) * random.random()), 4)

@@ -17,6 +17,8 @@ from swarm_consensus.protocols.quorum import majority
 class Accuracy:
     """An honest collector announces the answer with the most votes of a majority, each vote as it was cast."""
 
+    INVARIANTS: ClassVar = ("accuracy", "quorum", "uniqueness")
+
     def __init__(self, honest: tuple[int, ...]) -> None:
         self._honest = frozenset(honest)
         self._cast: dict[tuple[int, int], Value] = {}
@@ -58,6 +60,7 @@ class Accuracy:
 class OneVoteEach:
     """Where all count the same, as many votes are counted as were heard."""
 
+    INVARIANTS: ClassVar = ("uniqueness",)
     decisions_only: ClassVar = True
 
     def __init__(self, honest: tuple[int, ...]) -> None:

@@ -176,7 +176,7 @@ class Check(Protocol):
     """Watches the honest nodes of a swarm and raises :class:`Violated`; stands apart from the protocol it checks.
 
     One that looks at decisions and snapshots alone may say ``decisions_only: ClassVar = True``, and is called where
-    there are some.
+    there are some. What it checks is named as its class is, or by ``INVARIANTS: ClassVar = (...)``.
     """
 
     def after(self, node: Node, effects: Effects) -> None:

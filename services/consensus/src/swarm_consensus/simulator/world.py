@@ -52,13 +52,13 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
 
     at_ms: int
     what: Literal[
-        "sent", "lost", "delivered", "decided", "persisted", "state", "action", "client", "snapshot"
+        "sent", "lost", "delivered", "decided", "persisted", "action", "client", "snapshot", "violated"
     ]
     agent: int
     other: int = -1
     """To whom a message goes, or from whom it came."""
     detail: Any = None
-    """The message, record, decision, state or action."""
+    """The message, record, decision, value asked for, slot of a snapshot, action, or what was violated."""
     number: int = -1
     """Of the sending, from 0."""
 
@@ -142,22 +142,15 @@ class World:
         self._highest = -1  # of all slots decided so far
         self._queries: dict[str, int] = {}  # what that was when a read was asked for
         self._last_asked = 0
+        self._acting = -1  # whose effects are carried out
         self._over = False
         self._to_come = sum(isinstance(action, Submit) for action in plan.actions)
         self._sent_to_decision = 0
         self._setups = [self._setup(agent) for agent in self.members]
-        network = plan.network
-        self._low, high = network.delay_ms
-        self._span = high - self._low + 1
-        self._late_low, late = network.slow_ms
+        self._late_low, late = plan.network.slow_ms
         self._late_span = late - self._late_low + 1
-        self._noise = (
-            network.drop,
-            network.drop + network.duplicate,
-            network.drop + network.duplicate + network.slow,
-        )
-        if not self._chaos:
-            self._noise = (0.0, 0.0, 0.0)
+        self._take_delay(plan.network.delay_ms)
+        self._noise = self._noises() if self._chaos else (0.0, 0.0, 0.0)
 
     def run(self) -> Outcome:
         """Let everything happen until all is decided, the limit is reached or an invariant broken."""
@@ -167,6 +160,8 @@ class World:
             self._go()
         except Violated as error:
             violated = error
+            if self.trace is not None:
+                self.trace.append(Seen(self.now_ms, "violated", self._acting, -1, str(error)))
         undecided = tuple(sorted(self._missing))
         return Outcome(
             violation=None if violated is None else f"{violated} (at {self.now_ms} ms)",
@@ -181,6 +176,16 @@ class World:
             known_ms=self._known_ms,
             answers=self._answered,
         )
+
+    def _take_delay(self, delay_ms: tuple[int, int]) -> None:
+        self._low, high = delay_ms
+        self._span = high - self._low + 1
+
+    def _noises(self) -> tuple[float, float, float]:
+        """Return below which draw a message is lost, below which it comes twice, and below which it is slow."""
+        network = self.plan.network
+        twice = network.drop + network.duplicate
+        return network.drop, twice, twice + network.slow
 
     # --- the clock ----------------------------------------------------------------------------------------
 
@@ -307,6 +312,7 @@ class World:
             self._disks[agent].extend(effects.persist)
             if trace is not None:
                 trace.extend(Seen(self.now_ms, "persisted", agent, -1, record) for record in effects.persist)
+        self._acting = agent
         lies = self.plan.liars.get(agent) if self.plan.liars else None
         if lies is None:
             for check in self._checks if effects.decisions or effects.snapshot is not None else self._always:
@@ -519,8 +525,7 @@ class World:
         self._rates = None
         self._noise = (0.0, 0.0, 0.0)
         if self.plan.network.settled_ms is not None:
-            self._low, high = self.plan.network.settled_ms
-            self._span = high - self._low + 1
+            self._take_delay(self.plan.network.settled_ms)
         for agent in sorted(self.core):
             if self.nodes[agent] is None:
                 self._start(agent)

@@ -15,11 +15,19 @@ from typing import TYPE_CHECKING
 from swarm_common.errors import UsageError
 from swarm_common.events import Array
 from swarm_common.events.agent import DataPrepared, Predicted
-from swarm_common.events.consensus import Reached
+from swarm_common.events.consensus import (
+    EmergenceMeasured,
+    KnowledgeSpread,
+    QualityMeasured,
+    Reached,
+    Simulated,
+)
 from swarm_common.runtime.context import Context
 from swarm_common.runtime.service import Service, Work
 from swarm_consensus.params import AdaptParams, CombineParams, adapt_params, combine_params
-from swarm_consensus.workers import end_workers
+from swarm_consensus.society import measuring
+from swarm_consensus.society.params import emerge_params, judge_params, spread_params
+from swarm_consensus.workers import end_workers, in_a_process
 
 if TYPE_CHECKING:
     from swarm_consensus.combining import Combined, Member
@@ -149,3 +157,32 @@ def _reach(task: str, predicted: Sequence[Predicted], way: Callable[[list[Member
         warnings=found.warnings,
         consensus_s=(time.perf_counter_ns() - began) / 1e9,
     )
+
+
+@service.task("judge", lane="cpu", pure=True)
+async def judge(work: Work) -> QualityMeasured:
+    """Have a swarm decide questions whose answer is known."""
+    params = judge_params(work.task.params)
+    return await in_a_process(measuring.judge, params, work.task.seed, work.task.task)
+
+
+@service.task("spread", lane="cpu", pure=True)
+async def spread(work: Work) -> KnowledgeSpread:
+    """Have a fact passed on until all know it."""
+    params = spread_params(work.task.params)
+    return await in_a_process(measuring.spread, params, work.task.seed, work.task.task)
+
+
+@service.task("emerge", lane="cpu", pure=True)
+async def emerge(work: Work) -> EmergenceMeasured:
+    """Measure what agents do together by local rules, beside a null model."""
+    params = emerge_params(work.task.params)
+    return await in_a_process(measuring.emerge, params, work.task.seed, work.task.task)
+
+
+@service.task("simulate", lane="cpu", pure=True)
+async def simulate(work: Work) -> Simulated:
+    """Run simulated worlds of a mechanism under a fault, and check them after every step."""
+    from swarm_consensus.simulator import run  # noqa: PLC0415 - the others need no protocols
+
+    return await in_a_process(run.simulate, work.task.task, run.simulate_params(work.task.params))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarm_common.resampling import Floats
+from swarm_consensus.scoring import settled
 
 MEASURE = "conformity: share of agents that chose what most chose"
 NULL_MODEL = "agents see their own signals only"
@@ -92,7 +93,7 @@ def expected(agents: int, accuracy: float) -> tuple[float, float, float]:
     pair = p - p * p  # a pair differs
     none = pair ** (agents // 2)
     right = p * (p + 1) / 2 * (1 - none) / (1 - pair)
-    return right, 1 - none - right, none
+    return settled(right), settled(1 - none - right), settled(none)
 
 
 def _adopts(odds: Floats) -> Floats:

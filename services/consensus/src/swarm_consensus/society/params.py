@@ -18,6 +18,8 @@ _OF_PHENOMENON: Mapping[str, tuple[str, ...]] = {
     "cascades": ("accuracy",),
 }
 PHENOMENA = tuple(_OF_PHENOMENON)
+#: Each repetition is held against each of the null model, so work and memory grow with the square.
+MOST_REPETITIONS = 2000
 
 
 class JudgeParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +67,7 @@ def judge_params(given: Mapping[str, Any]) -> JudgeParams:
         mechanism=_one_of(given, "mechanism", None, tuple(MECHANISMS)),
         agents=_whole(given, "agents", usual.agents, 3, 100),
         world=_one_of(given, "world", usual.world, WORLDS),
-        trials=_whole(given, "trials", usual.trials, 1, 100_000),
+        trials=_whole(given, "trials", usual.trials, 1, 1_000_000),
         competence=_number(given, "competence", usual.competence, 0.0, 1.0),
         earlier=_whole(given, "earlier", usual.earlier, 1, 10_000),
     )
@@ -78,7 +80,7 @@ def spread_params(given: Mapping[str, Any]) -> SpreadParams:
     return SpreadParams(
         way=_one_of(given, "way", usual.way, WAYS),
         agents=_whole(given, "agents", usual.agents, 2, 10_000),
-        repetitions=_whole(given, "repetitions", usual.repetitions, 1, 1000),
+        repetitions=_whole(given, "repetitions", usual.repetitions, 1, 10_000),
         loss=_number(given, "loss", usual.loss, 0.0, 0.9),
     )
 
@@ -92,7 +94,7 @@ def emerge_params(given: Mapping[str, Any]) -> EmergeParams:
     return EmergeParams(
         phenomenon=phenomenon,
         agents=_whole(given, "agents", usual.agents, 2, 1000),
-        repetitions=_whole(given, "repetitions", usual.repetitions, 2, 1000),
+        repetitions=_whole(given, "repetitions", usual.repetitions, 2, MOST_REPETITIONS),
         learning=_number(given, "learning", usual.learning, 0.0, 100.0),
         jobs=_whole(given, "jobs", usual.jobs, 2, 20),
         # At one half a signal says nothing, at one the first agent knows: there is nothing to follow or to learn.

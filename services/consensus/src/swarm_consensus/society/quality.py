@@ -29,6 +29,7 @@ import numpy as np
 from swarm_common.errors import SwarmError
 from swarm_common.resampling import Floats, stream_of
 from swarm_consensus.protocols import MECHANISMS
+from swarm_consensus.scoring import settled
 from swarm_consensus.simulator.plan import Plan, Submit
 from swarm_consensus.simulator.world import World
 from swarm_consensus.society.params import JudgeParams
@@ -95,13 +96,9 @@ def track_record(params: JudgeParams, seed: int, task: str) -> tuple[float, ...]
 
 def log_odds(competence: float) -> float:
     """Return the weight of a vote that is right with this probability, 0 where it is wrong more often than right."""
-    return (
-        math.inf
-        if competence >= 1
-        else max(0.0, math.log(competence / (1 - competence)))
-        if competence
-        else 0.0
-    )
+    if competence <= 0.5:
+        return 0.0
+    return settled(math.log(competence / (1 - competence))) if competence < 1 else math.inf
 
 
 def blocks(params: JudgeParams) -> range:
@@ -178,8 +175,8 @@ def judged(params: JudgeParams, found: Iterable[Block], weights: Sequence[float]
         undecided=undecided,
         low=low,
         high=high,
-        best_agent=float(shares.max()),
-        mean_agent=float(shares.mean()),
+        best_agent=settled(float(shares.max())),
+        mean_agent=settled(float(shares.mean())),
         expected=expected,
         expected_by=expected_by,
         optimum=_optimum(params),
@@ -202,7 +199,7 @@ def share_right(groups: Sequence[tuple[int, float, float]]) -> float:
         scores = np.add.outer(scores, lead).ravel()
         chances = np.multiply.outer(chances, pmf).ravel()
     even = np.abs(scores) < 1e-9
-    return float(chances[(scores > 0) & ~even].sum() + chances[even].sum() / 2)
+    return settled(float(chances[(scores > 0) & ~even].sum() + chances[even].sum() / 2))
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -211,10 +208,11 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     scale = 1 + _Z**2 / trials
     middle = (share + _Z**2 / (2 * trials)) / scale
     half = _Z / scale * math.sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2))
-    # At the ends the formula gives them exactly, floating point nearly.
-    return max(0.0, middle - half) if successes else 0.0, min(
-        1.0, middle + half
-    ) if successes < trials else 1.0
+    # At the ends the formula gives 0 and 1, floating point nearly.
+    return (
+        settled(middle - half) if successes else 0.0,
+        settled(middle + half) if successes < trials else 1.0,
+    )
 
 
 def _other(answer: str) -> str:
@@ -237,7 +235,7 @@ def _expected(params: JudgeParams, authors: Floats) -> tuple[float | None, str]:
     mechanism = MECHANISMS[params.mechanism]
     if not mechanism.votes:
         proposed = authors.sum()
-        share = float(authors @ competences(params) / proposed) if proposed else None
+        share = settled(float(authors @ competences(params) / proposed)) if proposed else None
         return share, "what one agent proposes is decided: the mean competence of those who proposed"
     if mechanism.name == "voting":
         return share_right(_groups(params, weighed=False)), "a majority of independent votes (Condorcet 1785)"

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarm_common.resampling import Floats
+from swarm_consensus.scoring import settled_all
 
 DEMAND, WORK, STOP = 1.0, 3.0, 0.2  # δ, α and p of the paper
 LEARN, FORGET = 10.0, 1.0  # ξ and φ
@@ -43,7 +44,7 @@ def division(agents: int, jobs: int, repetitions: int, *, learning: float, strea
         _done(min(height, repetitions - start), agents, jobs, learning, rng)
         for start in range(0, repetitions, height)
     ]
-    return normalised_information(np.concatenate(parts))
+    return settled_all(normalised_information(np.concatenate(parts)))
 
 
 def normalised_information(done: NDArray[np.int64]) -> Floats:

@@ -64,16 +64,17 @@ BROKEN = LIVE | {
 }  # fmt: skip
 SPREAD: dict[str, Any] = {
     "way": "push", "agents": 8, "loss": 0.0, "repetitions": 9, "rounds": 5.5, "rounds_low": 5.0,
-    "rounds_high": 6.0, "most_rounds": 8, "bound": 3.0, "messages": 40.0, "messages_an_agent": 5.0,
+    "rounds_high": 6.0, "most_rounds": 8, "bound": 3.0, "expected": 5.08, "messages": 40.0, "messages_an_agent": 5.0,
     "curve": [0.25, 0.5, 0.9, 1.0],
 }  # fmt: skip
 QUALITY: dict[str, Any] = {
     "mechanism": "voting", "world": "condorcet", "agents": 5, "trials": 100, "quality": 0.7, "low": 0.6,
-    "high": 0.78, "expected": 0.68, "best_agent": 0.66, "mean_agent": 0.6, "over_mean": 0.1,
+    "high": 0.78, "expected": 0.68, "optimum": 0.71, "made_of": "one_proposal", "best_agent": 0.66, "mean_agent": 0.6, "over_mean": 0.1,
 }  # fmt: skip
 EMERGED: dict[str, Any] = {
     "phenomenon": "cascades", "agents": 10, "repetitions": 40, "observed": 0.5, "null": 0.49, "effect": 0.02,
     "low": -0.2, "high": 0.25, "p_value": 0.8, "verdict": "no effect shown",
+    "measure": "length of the first run", "null_model": "private signals alone",
 }  # fmt: skip
 EVERYTHING = MATRIX | {
     "live": [LIVE, BROKEN],
@@ -145,7 +146,19 @@ def test_live_cells_are_held_against_the_round_of_the_same_agents(capsys: pytest
 
 def test_gossip_quality_and_emergence_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     text = "\n".join(printed(capsys, {"spread": [SPREAD], "quality": [QUALITY], "emergence": [EMERGED]}))
-    for part in ("▃▅█", "[5.00, 6.00]", "0.680", "[0.6, 0.78]", "+0.020", "p 0.8", "no effect shown"):
+    for part in (
+        "▃▅█",
+        "[5.00, 6.00]",
+        "5.08",
+        "0.680",
+        "0.710",
+        "one proposal",
+        "[0.6, 0.78]",
+        "+0.020",
+        "p 0.8",
+        "no effect shown",
+        "alone",
+    ):
         assert part in text
 
 

@@ -36,6 +36,7 @@ MEASURED = {
     "r2",
     "seconds",
     "stopped_inside",
+    "stuck_inside",
     "unsafe_inside",
 }
 CASES = [(suite.name, scenario.name) for suite in SUITES.values() for scenario in suite.scenarios]

@@ -92,7 +92,9 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     quality: float
     low: float | None = None
     high: float | None = None
+    made_of: str = ""
     expected: float | None = None
+    optimum: float | None = None
     best_agent: float | None = None
     mean_agent: float | None = None
 
@@ -107,6 +109,7 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     rounds_high: float | None = None
     most_rounds: int | None = None
     bound: float
+    expected: float | None = None
     messages_an_agent: float | None = None
     curve: tuple[float, ...] = ()
 
@@ -123,6 +126,9 @@ class Emerged(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     p_value: float
     verdict: str
+    measure: str = ""
+    null_model: str = ""
+    shares: dict[str, float] = {}
 
 
 class Hive(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,10 +182,21 @@ def show_hive(hive: Hive) -> None:
     _show_live(hive.live)
     if hive.quality:
         render.table(
-            ["world", "agents", "mechanism", "right", "interval", "in theory", "best agent", "mean agent"],
+            [
+                "world",
+                "agents",
+                "mechanism",
+                "made of",
+                "right",
+                "interval",
+                "in theory",
+                "optimum",
+                "best agent",
+                "mean agent",
+            ],
             [_quality_cells(one) for one in hive.quality],
             title="decision quality: share of decisions that were right",
-            right=(1, 3, 5, 6, 7),
+            right=(1, 4, 6, 7, 8, 9),
         )
     if hive.spread:
         render.table(
@@ -190,12 +207,13 @@ def show_hive(hive: Hive) -> None:
                 "interval",
                 "most",
                 "log2 N",
+                "in theory",
                 "messages an agent",
                 "who knows, by round",
             ],
             [_spread_cells(one) for one in hive.spread],
             title="gossip: rounds until all know",
-            right=(1, 2, 4, 5, 6),
+            right=(1, 2, 4, 5, 6, 7),
         )
     if hive.emergence:
         render.table(
@@ -204,6 +222,8 @@ def show_hive(hive: Hive) -> None:
             title="emergence: Cliff's delta beside the null model",
             right=(1, 2, 3, 4),
         )
+        for text in dict.fromkeys(measure_text(one) for one in hive.emergence):
+            output.line(render.styled(text, "dim"))
 
 
 # --- fault tolerance --------------------------------------------------------------------------------------
@@ -351,9 +371,11 @@ def _quality_cells(one: Quality) -> list[Cell]:
         one.world,
         str(one.agents),
         one.mechanism,
+        one.made_of.replace("_", " "),
         f"{one.quality:.3f}",
         render.interval(one.low, one.high, "ratio"),
         _share(one.expected),
+        _share(one.optimum),
         _share(one.best_agent),
         _share(one.mean_agent),
     ]
@@ -372,6 +394,7 @@ def _spread_cells(one: Spread) -> list[Cell]:
         else f"[{one.rounds_low:.2f}, {one.rounds_high:.2f}]",
         "" if one.most_rounds is None else str(one.most_rounds),
         f"{one.bound:.2f}",
+        "" if one.expected is None else f"{one.expected:.2f}",
         "" if one.messages_an_agent is None else f"{one.messages_an_agent:.2f}",
         bars(one.curve),
     ]  # fmt: skip
@@ -380,6 +403,11 @@ def _spread_cells(one: Spread) -> list[Cell]:
 def bars(shares: Sequence[float]) -> str:
     """Return a bar a share, an eighth of the line's height a step: ``▁▂▅█``."""
     return "".join(_BARS[min(len(_BARS) - 1, int(share * len(_BARS)))] for share in shares)
+
+
+def measure_text(one: Emerged) -> str:
+    """Return in one line what was observed, and what the null model is."""
+    return f"{one.phenomenon}: {one.measure}; the null model: {one.null_model}"
 
 
 def _emerged_cells(one: Emerged) -> list[Cell]:

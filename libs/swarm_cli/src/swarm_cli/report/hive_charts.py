@@ -28,6 +28,7 @@ def section(hive: Hive, environment: Environment) -> Markup:
         quality=quality(hive.quality),
         gossip=[(size, gossip(hive.spread, size)) for size in sorted({one.agents for one in hive.spread})],
         emergence=emergence(hive.emergence),
+        measured=list(dict.fromkeys(tables.measure_text(one) for one in hive.emergence)),
     )
     return Markup(found)  # noqa: S704 - rendered with autoescape
 

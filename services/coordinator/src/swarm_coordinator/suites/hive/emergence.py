@@ -8,10 +8,18 @@ from typing import Any
 from swarm_common.events import Metric, Task
 from swarm_common.events.consensus import EmergenceMeasured
 from swarm_coordinator.plans import Finish, Scenario, SoFar, Step
-from swarm_coordinator.suites.hive.params import int_param, list_param, once, results_of, sizes_param
+from swarm_coordinator.suites.hive.params import (
+    float_param,
+    int_param,
+    list_param,
+    once,
+    results_of,
+    sizes_param,
+)
 from swarm_coordinator.suites.noop import seconds
 
-PHENOMENA = ("specialisation", "cascades")
+OWN = {"specialisation": ("learning", "jobs"), "cascades": ("accuracy",)}
+"""By phenomenon, the parameters that it alone has."""
 
 
 def plan(sofar: SoFar) -> Step | Finish:
@@ -29,6 +37,7 @@ def plan(sofar: SoFar) -> Step | Finish:
                         "phenomenon": phenomenon,
                         "agents": agents,
                         "repetitions": params["repetitions"],
+                        **{name: params[name] for name in OWN[phenomenon]},
                     },
                 )
                 for agents in sorted(once(params["agents"]), reverse=True)
@@ -60,6 +69,8 @@ def plan(sofar: SoFar) -> Step | Finish:
             {
                 "phenomenon": data.phenomenon,
                 "agents": data.agents,
+                "measure": data.measure,
+                "null_model": data.null_model,
                 "repetitions": len(data.observed),
                 "observed": statistics.fmean(data.observed),
                 "null": statistics.fmean(data.null),
@@ -68,6 +79,7 @@ def plan(sofar: SoFar) -> Step | Finish:
                 "high": data.high,
                 "p_value": data.p_value,
                 "verdict": shown,
+                "shares": data.shares,
             }
         )
     return Finish(result={"emergence": rows}, metrics=(*metrics, seconds(sofar.elapsed_s)))
@@ -86,9 +98,14 @@ SCENARIO = Scenario(
     name="emergence",
     description="Specialisation and cascades among agents with local rules, beside a null model",
     params=(
-        list_param("phenomena", PHENOMENA, "what is looked for"),
+        list_param("phenomena", tuple(OWN), "what is looked for"),
         sizes_param((10, 50), low=2, high=1000),
-        int_param("repetitions", 40, 2, 10_000, "how often, beside as many of the null model"),
+        int_param("repetitions", 200, 2, 2000, "how often, beside as many of the null model"),
+        float_param(
+            "learning", 1.0, 0.0, 100.0, "of specialisation: how fast thresholds follow what is done"
+        ),
+        int_param("jobs", 2, 2, 20, "of specialisation: kinds of work"),
+        float_param("accuracy", 0.7, 0.51, 0.99, "of cascades: how often a private signal is right"),
     ),
     timeout_s=1800.0,
 )

@@ -6,8 +6,9 @@ from typing import Any
 
 from swarm_common.events import Metric, Task
 from swarm_common.events.consensus import KnowledgeSpread
-from swarm_coordinator.plans import Finish, Param, Scenario, SoFar, Step
+from swarm_coordinator.plans import Finish, Scenario, SoFar, Step
 from swarm_coordinator.suites.hive.params import (
+    float_param,
     int_param,
     list_param,
     mean_interval,
@@ -85,6 +86,7 @@ def plan(sofar: SoFar) -> Step | Finish:
                 "rounds_high": high,
                 "most_rounds": max(data.rounds),
                 "bound": data.bound,
+                "expected": data.expected,
                 "messages": messages,
                 "messages_an_agent": messages / data.agents,
                 "curve": list(data.curve),
@@ -99,15 +101,8 @@ SCENARIO = Scenario(
     params=(
         list_param("ways", WAYS, "who tells whom"),
         sizes_param((10, 100, 1000), low=2, high=10_000),
-        int_param("repetitions", 50, 1, 10_000, "how often it is done, with seeds of its own each time"),
-        Param(
-            name="loss",
-            type="float",
-            default=0.0,
-            low=0.0,
-            high=0.9,
-            description="share of messages that are lost",
-        ),
+        int_param("repetitions", 100, 1, 10_000, "how often it is done, with seeds of its own each time"),
+        float_param("loss", 0.0, 0.0, 0.9, "share of messages that are lost"),
     ),
     timeout_s=1800.0,
 )

@@ -59,6 +59,11 @@ def int_param(name: str, default: int | None, low: int, high: int, description: 
     return Param(name=name, type="int", default=default, low=low, high=high, description=description)
 
 
+def float_param(name: str, default: float, low: float, high: float, description: str) -> Param:
+    """Return a parameter that is one number."""
+    return Param(name=name, type="float", default=default, low=low, high=high, description=description)
+
+
 def once(values: Sequence[Any]) -> list[Any]:
     """Return the values without those that came before, in their order: nothing is done twice."""
     return list(dict.fromkeys(values))

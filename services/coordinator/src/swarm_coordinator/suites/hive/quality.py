@@ -9,6 +9,7 @@ from swarm_common.events.consensus import QualityMeasured
 from swarm_common.mechanisms import MECHANISMS
 from swarm_coordinator.plans import Finish, Scenario, SoFar, Step
 from swarm_coordinator.suites.hive.params import (
+    float_param,
     int_param,
     list_param,
     mechanisms_param,
@@ -36,7 +37,7 @@ def plan(sofar: SoFar) -> Step | Finish:
                         "mechanism": mechanism,
                         "agents": agents,
                         "world": world,
-                        "trials": params["trials"],
+                        **{name: params[name] for name in ("trials", "competence", "earlier")},
                     },
                 )
                 for agents in sorted(once(params["agents"]), reverse=True)
@@ -74,7 +75,12 @@ def plan(sofar: SoFar) -> Step | Finish:
                 "quality": share,
                 "low": data.low,
                 "high": data.high,
+                "undecided": data.undecided,
+                "made_of": data.made_of,
                 "expected": data.expected,
+                "expected_by": data.expected_by,
+                "optimum": data.optimum,
+                "weights": list(data.weights),
                 "best_agent": data.best_agent,
                 "mean_agent": data.mean_agent,
                 "over_mean": share - data.mean_agent,
@@ -90,7 +96,9 @@ SCENARIO = Scenario(
         mechanisms_param(),
         list_param("worlds", WORLDS, "who knows how much, and who votes for the wrong"),
         sizes_param((5, 11, 31)),
-        int_param("trials", 500, 10, 1_000_000, "questions"),
+        int_param("trials", 1000, 10, 1_000_000, "questions"),
+        float_param("competence", 0.6, 0.0, 1.0, "how often an agent that means well is right"),
+        int_param("earlier", 100, 1, 10_000, "questions before, that weights learn from"),
     ),
     timeout_s=1800.0,
 )

@@ -338,6 +338,9 @@ SCENARIO = Scenario(
             f"seed of a cell's first world; where it is not given, {_SEEDS_APART:,} times the run's seed",
         ),
     ),
-    targets=(Target(metric="unsafe_inside", op="==", target=0),),
+    targets=(
+        Target(metric="unsafe_inside", op="==", target=0),
+        Target(metric="stuck_inside", op="==", target=0),
+    ),
     timeout_s=86_400.0,
 )

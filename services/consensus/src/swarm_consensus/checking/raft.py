@@ -1,7 +1,10 @@
-"""What must hold of Raft: the five properties of its paper (Ongaro and Ousterhout 2014, figure 3), and one of disks.
+"""What must hold of Raft: the five properties of its paper (Ongaro and Ousterhout 2014, figure 3), and two below them.
 
-They are judged by what is on the disks and what is sent and decided, not by what nodes believe. ``commit durability``
-is the *CommittedIsDurable* of the TLA+ specification of etcd's raft.
+They are judged by what is on the disks and what is sent and decided, not by what nodes believe. ``one vote a term``
+(section 5.2) is why elections are safe; ``commit durability`` is the *CommittedIsDurable* of the TLA+ specification of
+etcd's raft. Leader completeness is judged before there is such a leader: of who lacks a decided entry nobody may have a
+log with which it would be elected (section 5.4.1), which is what committing an old term's entry by counting leads to
+(figure 8).
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from typing import ClassVar
 
 from swarm_consensus.protocols.core import Decision, Effects, Node, Record, Value, Violated
 from swarm_consensus.protocols.quorum import majority
-from swarm_consensus.protocols.raft.messages import Append, Compacted, Stored, Voted
+from swarm_consensus.protocols.raft.messages import Append, Compacted, RequestVote, Stored, Vote, Voted
 
 
 class _Disk:
@@ -23,6 +26,10 @@ class _Disk:
         self.terms: list[int] = []
         """Of the entries after ``base``, the last one that a snapshot has replaced."""
 
+    def end(self) -> tuple[int, int]:
+        """Return what candidates compare: the last entry's term, and its index."""
+        return (self.terms[-1] if self.terms else self.base_term, self.base + len(self.terms))
+
     def has(self, index: int, term: int) -> bool:
         """Return whether it has this entry, or a snapshot in its place."""
         at = index - self.base - 1
@@ -33,6 +40,7 @@ class RaftInvariants:
     """All of them, over one picture of the disks."""
 
     invariants: ClassVar[tuple[str, ...]] = (
+        "one vote a term",
         "election safety",
         "leader append-only",
         "log matching",
@@ -43,11 +51,13 @@ class RaftInvariants:
 
     def __init__(self, honest: tuple[int, ...]) -> None:
         self._disks = {agent: _Disk() for agent in honest}
+        self._votes: dict[tuple[int, int], int] = {}  # by term and voter
         self._leaders: dict[int, int] = {}  # by term
         self._newest = 0  # the highest term that had a leader
         self._entries: dict[tuple[int, int], tuple[Value | None, int]] = {}
         # By index and term of each entry ever stored: its value, and the term of the one before it.
         self._applied: dict[int, tuple[int, int, Value]] = {}  # by slot: index, term, value
+        self._next = dict.fromkeys(honest, 0)  # by agent, the slot it has to apply next
         self._committed = (0, 0)  # the last entry known to be: index, term
 
     def after(self, node: Node, effects: Effects) -> None:
@@ -58,13 +68,20 @@ class RaftInvariants:
                 self._write(node.id, disk, record)
         if effects.messages:
             message = effects.messages[0][1]
-            if type(message) is Append and self._leaders.get(message.term) != node.id:
-                self._elected(node.id, message.term)
+            kind = type(message)
+            if kind is Append:
+                if self._leaders.get(message.term) != node.id:  # type: ignore[attr-defined]  # asked above, fast
+                    self._elected(node.id, message.term)  # type: ignore[attr-defined]
+            elif kind is Vote or kind is RequestVote:
+                self._voted(node.id, effects)
+        if effects.snapshot is not None:
+            self._next[node.id] = effects.snapshot.slot + 1
         if effects.decisions:
             self._decided(node, effects.decisions)
 
     def restarted(self, node: Node) -> None:
-        """Nothing is different: what was on the disk still is."""
+        """Expect it to apply from the first slot again; what was on its disk still is."""
+        self._next[node.id] = 0
 
     def _write(self, agent: int, disk: _Disk, record: Record) -> None:
         kind = type(record)
@@ -105,6 +122,22 @@ class RaftInvariants:
         disk.terms = disk.terms[at:] if keeps else []
         disk.base, disk.base_term = record.index, record.term
 
+    def _voted(self, agent: int, effects: Effects) -> None:
+        """One vote a term, by who is told of it; a candidate's own goes to itself."""
+        for to, message in effects.messages:
+            if isinstance(message, Vote) and message.granted and not message.pre:
+                candidate = to
+            elif isinstance(message, RequestVote) and not message.pre:
+                candidate = agent
+            else:
+                continue
+            first = self._votes.setdefault((message.term, agent), candidate)
+            if first != candidate:
+                raise Violated(
+                    "one vote a term",
+                    f"agent {agent} votes for {candidate} in term {message.term}, and has for {first}",
+                )
+
     def _elected(self, agent: int, term: int) -> None:
         """Election safety: one leader a term, by who sends entries in it. Leader completeness: it has all committed."""
         first = self._leaders.setdefault(term, agent)
@@ -123,8 +156,15 @@ class RaftInvariants:
             )
 
     def _decided(self, node: Node, decisions: list[Decision]) -> None:
-        """State machine safety: one entry a slot. Commit durability: it is on the disks of a majority, once decided."""
+        """State machine safety: all apply the same entries in the same order, none left out."""
         for decision in decisions:
+            expected = self._next[node.id]
+            if decision.slot != expected:
+                raise Violated(
+                    "state machine safety",
+                    f"agent {node.id} applied slot {decision.slot} in place of {expected}",
+                )
+            self._next[node.id] = expected + 1
             index, term = decision.certificate["index"], decision.certificate["term"]
             this = (index, term, decision.value)
             first = self._applied.setdefault(decision.slot, this)
@@ -137,10 +177,28 @@ class RaftInvariants:
             if index > self._committed[0]:
                 self._committed = (index, term)
                 self._durable(node, index, term)
+                self._kept(node, index, term)
                 if self._newest > self._disks[node.id].term:
                     self._complete(self._leaders[self._newest], self._newest)
 
+    def _kept(self, node: Node, index: int, term: int) -> None:
+        """Leader completeness, looking ahead: whoever lacks the entry would not be elected."""
+        disks = self._disks
+        without = [agent for agent, disk in disks.items() if not disk.has(index, term)]
+        if not without:
+            return
+        best = max(without, key=lambda agent: disks[agent].end())
+        end = disks[best].end()
+        voters = sum(disk.end() <= end for disk in disks.values())
+        if voters >= majority(len(node.members)):
+            raise Violated(
+                "leader completeness",
+                f"agent {node.id} decided entry {index} of term {term}, and agent {best}, which lacks it and ends with "
+                f"entry {end[1]} of term {end[0]}, would get {voters} votes",
+            )
+
     def _durable(self, node: Node, index: int, term: int) -> None:
+        """Commit durability: what is decided is on the disks of a majority."""
         disks = self._disks
         have = sum(disk.has(index, term) for disk in disks.values())
         liars = len(node.members) - len(disks)  # nobody knows what they have

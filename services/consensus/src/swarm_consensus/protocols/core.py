@@ -252,12 +252,20 @@ class Node:
         if handler is None:
             return NOTHING
         handler(self, sender, message)
-        return self._take()
+        effects = self._effects  # as _take does: with ticks, these are nearly all the calls there are
+        if effects is None:
+            return NOTHING
+        self._effects = None
+        return effects
 
     def tick(self) -> Effects:
         """Let one unit of time pass."""
         self._on_tick()
-        return self._take()
+        effects = self._effects
+        if effects is None:
+            return NOTHING
+        self._effects = None
+        return effects
 
     def restore(self, persisted: Sequence[Record]) -> Effects:
         """Take up what was persisted, in the order it was written, before any other input."""

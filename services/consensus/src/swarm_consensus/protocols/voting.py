@@ -164,7 +164,7 @@ class Voter(Node):
             self._learn(message)
 
     def _on_tick(self) -> None:
-        for slot in sorted(self._open):
+        for slot in sorted(self._open) if self._open else ():
             count = self._counts[slot]
             count.ticks += 1
             if count.ticks % self._retry == 0:
@@ -172,6 +172,11 @@ class Voter(Node):
                     if peer not in count.votes:
                         self._send(peer, Ask(slot, count.question))
             self._settle(slot, count)
+        if self._waiting:
+            self._wait()
+
+    def _wait(self) -> None:
+        """Tell the collector again what it was told, in case that or its result was lost."""
         for slot, ticks in self._waiting.items():
             self._waiting[slot] = ticks + 1
             if self._waiting[slot] % (self._retry + self._patience) == 0:

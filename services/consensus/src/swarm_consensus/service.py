@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from swarm_common.errors import UsageError
-from swarm_common.events import Array
+from swarm_common.events import Array, Data
 from swarm_common.events.agent import DataPrepared, Predicted
 from swarm_common.events.consensus import (
     EmergenceMeasured,
@@ -186,3 +186,20 @@ async def simulate(work: Work) -> Simulated:
     from swarm_consensus.simulator import run  # noqa: PLC0415 - the others need no protocols
 
     return await in_a_process(run.simulate, work.task.task, run.simulate_params(work.task.params))
+
+
+_contexts: list[Context] = []
+
+
+@service.on_start
+async def remember(context: Context) -> None:
+    """Keep what live swarms need of this service: settings and tracer."""
+    _contexts[:] = [context]
+
+
+@service.task("agree_live", lane="cpu", pure=False)
+async def agree_live(work: Work) -> Sequence[Data]:
+    """Have agents in processes of their own decide over the broker, with a fault that really happens."""
+    from swarm_consensus.live import task  # noqa: PLC0415 - the others need no protocols
+
+    return await task.agree_live(work, _contexts[0] if _contexts else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from swarm_consensus.protocols import raft, voting, weighted
+from swarm_consensus.protocols import multi_paxos, paxos, raft, voting, weighted
 from swarm_consensus.protocols.core import Mechanism
 
 MECHANISMS: Mapping[str, Mechanism] = {
@@ -13,6 +13,8 @@ MECHANISMS: Mapping[str, Mechanism] = {
         voting.MECHANISM,
         weighted.MECHANISM,
         raft.MECHANISM,
+        paxos.MECHANISM,
+        multi_paxos.MECHANISM,
     )
 }
 """By name. A further one is a module like these, and a name here."""

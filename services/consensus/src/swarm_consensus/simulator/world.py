@@ -392,6 +392,8 @@ class World:
             asked = agent if agent in alive else alive[agent % len(alive)]
             node = self.nodes[asked]
             named = node.leader if node is not None else None
+            if self.mechanism.forwards and self.now_ms > self._asked[value]:
+                named = None  # whom it named has not answered
             if named is not None and named != asked and named in alive:
                 asked, node = named, self.nodes[named]
             if node is not None:
@@ -412,10 +414,12 @@ class World:
         mine = self.decisions[agent]
         for decision in decisions:
             mine[decision.slot] = decision
+            self._highest = max(self._highest, decision.slot)
             value = decision.question or decision.value
             if self._own_answers:
                 value = value.partition("=")[0]
             if value not in self._asked:
+                self._check_validity(agent, decision)
                 continue
             if value not in self._decided_ms:
                 self._decided_ms[value] = self.now_ms - self._asked[value]

@@ -156,6 +156,8 @@ class Mechanism(msgspec.Struct, frozen=True, kw_only=True):
     """Invariants, made from the honest members."""
     lies: Mapping[str, Lie] = {}
     """By the name of a behaviour, ``equivocation`` and ``wrong_value`` at least; ``silence`` is known for all."""
+    forwards: bool = False
+    """Whether an agent that is asked passes the value on, so that a client need not ask whom it names (who may lie)."""
     votes: bool = False
     """Whether the decision is made of the agents' own opinions; otherwise it is what one agent proposed."""
 

@@ -51,6 +51,8 @@ OTHERS = ("none", "all_but_byzantine", "crash_more", "byzantine_more")
 _CHAOS_MS = (300, 600)
 _PATIENCE_MS = 10_000
 """How long a swarm that is well again has to decide everything."""
+_BEYOND, _SHORT_MS = ("crash_more", "byzantine_more"), 2_000
+"""The same where nobody expects it to."""
 
 
 class _Draft:
@@ -226,7 +228,7 @@ _DRAWN: dict[str, Callable[[_Draft], None]] = {
 def inside(mechanism: Mechanism, agents: int, fault: str) -> bool:
     """Return whether the fault model of a mechanism has a fault, for so many agents."""
     check_fault(fault)
-    if fault in {"byzantine_more", "crash_more"}:
+    if fault in _BEYOND:
         return False
     return fault != "byzantine" or mechanism.liars(agents) >= 1
 
@@ -279,7 +281,7 @@ def draw(mechanism: Mechanism, agents: int, fault: str, seed: int, *, values: in
         chaos_ms=chaos_ms,
         core=core,
         liars=dict(sorted(draft.liars.items())),
-        limit_ms=chaos_ms + _PATIENCE_MS,
+        limit_ms=chaos_ms + (_SHORT_MS if fault in _BEYOND else _PATIENCE_MS),
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from swarm_common.events.arrays import Array
 from swarm_common.events.registry import Data, event
 from swarm_common.events.task import TaskFailedData
+from swarm_common.llm import Constraint, Finish, Request, Timings, ToolCall, Trouble, Usage
 from swarm_common.pipelines import Spec
 
 
@@ -224,6 +225,127 @@ class LeaksChecked(Data, frozen=True, kw_only=True):
     worker: str
     started: str
     waited_s: float
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One question of a task family, with all it takes to ask and to grade it."""
+
+    id: str
+    """Of the family and the split: ``sentiment/test/17``."""
+    question: str
+    """What the swarm must answer; alone enough, where there are no ``parts``."""
+    parts: tuple[str, ...] = ()
+    """Pieces that the answer must be joined from; who has not been given a piece cannot know it."""
+    stages: tuple[str, ...] = ()
+    """What is to be done one after another, each with the outcome of the one before."""
+    constraint: Constraint | None = None
+    """The form of an answer."""
+    answer: str
+    """The right one, as ``checker`` takes it."""
+    checker: str
+    """How an answer is held against the right one: see docs/coordination.md."""
+
+
+@event("agent.tasks_posed", concludes=True)
+class TasksPosed(Data, frozen=True, kw_only=True):
+    """The questions of a run were drawn from a family."""
+
+    task: str
+    family: str
+    split: str
+    """``train``, ``validation`` or ``test``: no question is in two of them."""
+    chance: float
+    """The score of one who guesses."""
+    items: tuple[Item, ...]
+
+
+@event("agent.called", volatile=("timings", "raw"))
+class Called(Data, frozen=True, kw_only=True):
+    """A model was asked, once, and answered or failed to."""
+
+    task: str
+    agent: str
+    number: int
+    """Of the calls of this task, from 0."""
+    model: str
+    """As the request names it."""
+    key: str
+    """Of the request, see :func:`swarm_common.llm.key`: a replay finds the answer by it."""
+    request: Request
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish: Finish
+    answered_by: str
+    """The model, as the endpoint names it."""
+    usage: Usage
+    timings: Timings
+    trouble: Trouble | None = None
+    why: str = ""
+    cost_usd: float | None = None
+    """By the price list of the run; ``None``: it has none for this model."""
+    recorded: bool = False
+    """Whether the answer is an earlier run's."""
+    raw: bytes = b""
+    """The endpoint's answer as it came."""
+
+
+class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool was run for an agent."""
+
+    name: str
+    arguments: str
+    result: str
+    failed: bool = False
+
+
+@event("agent.acted", concludes=True, volatile=("model_s", "elapsed_s", "worker"))
+class Acted(Data, frozen=True, kw_only=True):
+    """An agent took its turn: it heard others, asked its model and said something."""
+
+    task: str
+    agent: str
+    role: str
+    item: str
+    purpose: str
+    """``answer``, ``join``, ``vote``, ``review``, ``plan`` or another that the mode names."""
+    heard: tuple[str, ...] = ()
+    """Tasks whose outcomes were told to it, in that order: the edges of the message graph."""
+    parts: tuple[int, ...] = ()
+    """Pieces of the item that it was given itself."""
+    text: str
+    """What it said."""
+    calls: int
+    """Of the model."""
+    tools: tuple[ToolUse, ...] = ()
+    usage: Usage
+    """Summed over the calls."""
+    cost_usd: float | None = None
+    trouble: Trouble | None = None
+    """Why it could say nothing; its text is empty then."""
+    why: str = ""
+    model_s: float
+    """Time in model calls."""
+    elapsed_s: float
+    worker: str
+    """The process that did it."""
+
+
+class Grade(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer was worth."""
+
+    item: str
+    said: str
+    score: float
+    """0 to 1; between them where a checker gives partial credit."""
+    why: str = ""
+
+
+@event("agent.graded", concludes=True)
+class Graded(Data, frozen=True, kw_only=True):
+    """Answers were held against the right ones, by the checker of each question."""
+
+    task: str
+    grades: tuple[Grade, ...]
 
 
 @event("agent.task_failed")

@@ -69,7 +69,8 @@ SPREAD: dict[str, Any] = {
 }  # fmt: skip
 QUALITY: dict[str, Any] = {
     "mechanism": "voting", "world": "condorcet", "agents": 5, "trials": 100, "quality": 0.7, "low": 0.6,
-    "high": 0.78, "expected": 0.68, "optimum": 0.71, "made_of": "one_proposal", "best_agent": 0.66, "mean_agent": 0.6, "over_mean": 0.1,
+    "high": 0.78, "expected": 0.68, "optimum": 0.71, "made_of": "one_proposal", "best_agent": 0.66,
+    "mean_agent": 0.6, "over_mean": 0.1,
 }  # fmt: skip
 EMERGED: dict[str, Any] = {
     "phenomenon": "cascades", "agents": 10, "repetitions": 40, "observed": 0.5, "null": 0.49, "effect": 0.02,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,6 +21,12 @@ from swarm_common.events.consensus import (
     QualityMeasured,
     Simulated,
 )
+from swarm_common.mechanisms import MECHANISMS
+from swarm_consensus import protocols
+from swarm_consensus.live.params import live_params
+from swarm_consensus.simulator import draw
+from swarm_consensus.simulator.run import simulate_params
+from swarm_consensus.society.params import emerge_params, judge_params, spread_params
 from swarm_coordinator.decider import judge
 from swarm_coordinator.plans import Fact, Finish, SoFar, Step, complete_params, find_scenario
 from swarm_coordinator.suites import SUITES
@@ -27,6 +34,14 @@ from swarm_coordinator.suites.hive import live, simulate
 from swarm_coordinator.suites.hive.params import floats, percentile
 
 HIVE = SUITES["hive"]
+#: What reads a task's parameters in the service that does it, by kind.
+READERS: dict[str, Callable[[Any], Any]] = {
+    "simulate": simulate_params,
+    "agree_live": live_params,
+    "judge": judge_params,
+    "spread": spread_params,
+    "emerge": emerge_params,
+}
 
 
 def planned(scenario: str = "", seed: int = 42, **params: Any) -> tuple[Task, ...]:
@@ -443,3 +458,20 @@ def test_each_phenomenon_gets_the_parameters_that_it_has() -> None:
         },
         "cascades": {"phenomenon": "cascades", "agents": 9, "repetitions": 200, "accuracy": 0.8},
     }  # fmt: skip
+
+
+# -- what the other services have --------------------------------------------------------------------------
+
+
+def test_every_mechanism_offered_is_one_that_consensus_has_under_that_name() -> None:
+    assert {name: mechanism.name for name, mechanism in protocols.MECHANISMS.items()} == {
+        name: name for name in MECHANISMS
+    }
+
+
+def test_what_is_offered_is_what_the_handlers_take() -> None:
+    assert set(draw.FAULTS) == set(simulate.FAULTS)
+    assert {simulate.BASE, *simulate.OTHERS} == set(draw.OTHERS)
+    for scenario in ("simulate", "live", "decision_quality", "knowledge", "emergence"):
+        for task in planned(scenario):
+            READERS[task.kind](task.params)

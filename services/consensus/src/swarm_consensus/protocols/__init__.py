@@ -1,20 +1,14 @@
-"""The ways to agree. One module a mechanism; each offers its ``MECHANISM``, and this table lists them."""
+"""The ways to agree. One module a mechanism; each offers its ``MECHANISM`` under the name that the table has for it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 
-from swarm_consensus.protocols import multi_paxos, paxos, raft, voting, weighted
+from swarm_common.mechanisms import MECHANISMS as MODULES
 from swarm_consensus.protocols.core import Mechanism
 
 MECHANISMS: Mapping[str, Mechanism] = {
-    mechanism.name: mechanism
-    for mechanism in (
-        voting.MECHANISM,
-        weighted.MECHANISM,
-        raft.MECHANISM,
-        paxos.MECHANISM,
-        multi_paxos.MECHANISM,
-    )
+    name: import_module(module).MECHANISM for name, module in MODULES.items()
 }
-"""By name. A further one is a module like these, and a name here."""
+"""By name. A further one is a module like these, and a line in :mod:`swarm_common.mechanisms`."""

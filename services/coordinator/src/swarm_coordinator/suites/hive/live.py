@@ -259,9 +259,9 @@ SCENARIO = Scenario(
             description=f"how many agents; where it is not given: {_USUAL}, of raft 5 too",
         ),
         list_param("faults", FAULTS, "what fails: byzantine has as many liars as may be", _DEFAULT_FAULTS),
-        int_param("decisions", 200, 10, 100_000, "timed one after the other in each cell"),
-        int_param("rounds", 200, 10, 100_000, "all-agents rounds, the floor that decisions are held against"),
-        int_param("clients", 8, 1, 256, "at once, for the throughput"),
+        int_param("decisions", 100, 10, 100_000, "timed one after the other in each cell"),
+        int_param("rounds", 100, 10, 100_000, "all-agents rounds, the floor that decisions are held against"),
+        int_param("clients", 4, 1, 256, "at once, for the throughput"),
         Param(
             name="fsync",
             type="bool",

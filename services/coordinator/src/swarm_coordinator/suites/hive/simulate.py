@@ -43,8 +43,8 @@ FAULTS = (
 """The eight of the table."""
 BASE = "none"
 """Nothing fails: what the verdicts are held against."""
-EVERYTHING = "all_but_byzantine"
-"""All faults but liars at once, each switched on or off by the seed."""
+OTHERS = ("all_but_byzantine", "crash_more", "byzantine_more")
+"""On request: all but liars at once, each switched on or off by the seed; one crash or liar more than allowed."""
 SIZES = (3, 4, 5, 7, 10, 31, 100)
 SMALL = (3, 4, 5, 7)
 """Sizes that run where seeds are given and agents are not: many worlds of a large swarm take hours."""
@@ -158,7 +158,7 @@ def cells_of(results: Sequence[tuple[Fact, Simulated]]) -> list[Cell]:
     found: dict[tuple[str, int, str], list[tuple[Fact, Simulated]]] = {}
     for fact, data in sorted(results, key=lambda pair: pair[1].first_seed):
         found.setdefault((data.mechanism, data.agents, data.fault), []).append((fact, data))
-    mechanisms, faults = list(MECHANISMS), [BASE, *FAULTS, EVERYTHING]
+    mechanisms, faults = list(MECHANISMS), [BASE, *FAULTS, *OTHERS]
     cells = [
         Cell(together([data for _, data in chunks]), tuple(fact.event for fact, _ in chunks))
         for chunks in found.values()
@@ -321,7 +321,7 @@ SCENARIO = Scenario(
             high=MOST,
             description=f"how many agents; where it is not given: {_words(SIZES)}, or with seeds {_words(SMALL)}",
         ),
-        list_param("faults", (BASE, *FAULTS, EVERYTHING), "what fails; none runs as well always", FAULTS),
+        list_param("faults", (BASE, *FAULTS, *OTHERS), "what fails; none runs as well always", FAULTS),
         int_param("seeds", None, 1, 1_000_000, "worlds a cell; where it is not given, size says how many"),
         Param(
             name="size",

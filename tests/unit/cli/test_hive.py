@@ -76,6 +76,7 @@ EMERGED: dict[str, Any] = {
     "phenomenon": "cascades", "agents": 10, "repetitions": 40, "observed": 0.5, "null": 0.49, "effect": 0.02,
     "low": -0.2, "high": 0.25, "p_value": 0.8, "verdict": "no effect shown",
     "measure": "length of the first run", "null_model": "private signals alone",
+    "shares": {"wrong_cascade": 0.25, "wrong_cascade_expected": 0.247},
 }  # fmt: skip
 EVERYTHING = MATRIX | {
     "live": [LIVE, BROKEN],
@@ -159,6 +160,7 @@ def test_gossip_quality_and_emergence_are_told(capsys: pytest.CaptureFixture[str
         "p 0.8",
         "no effect shown",
         "alone",
+        "wrong cascade 0.250 (0.247 in theory)",
     ):
         assert part in text
 

@@ -222,6 +222,8 @@ def show_hive(hive: Hive) -> None:
             title="emergence: Cliff's delta beside the null model",
             right=(1, 2, 3, 4),
         )
+        for text in filter(None, map(shares_text, hive.emergence)):
+            output.line(text)
         for text in dict.fromkeys(measure_text(one) for one in hive.emergence):
             output.line(render.styled(text, "dim"))
 
@@ -408,6 +410,16 @@ def bars(shares: Sequence[float]) -> str:
 def measure_text(one: Emerged) -> str:
     """Return in one line what was observed, and what the null model is."""
     return f"{one.phenomenon}: {one.measure}; the null model: {one.null_model}"
+
+
+def shares_text(one: Emerged) -> str:
+    """Return in one line the shares that stand beside the effect, each with theory's; empty where there are none."""
+    told = [
+        f"{name.replace('_', ' ')} {share:.3f} ({one.shares[f'{name}_expected']:.3f} in theory)"
+        for name, share in one.shares.items()
+        if f"{name}_expected" in one.shares
+    ]
+    return f"{one.phenomenon}, {one.agents} agents: {', '.join(told)}" if told else ""
 
 
 def _emerged_cells(one: Emerged) -> list[Cell]:

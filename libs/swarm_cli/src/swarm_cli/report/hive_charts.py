@@ -28,7 +28,10 @@ def section(hive: Hive, environment: Environment) -> Markup:
         quality=quality(hive.quality),
         gossip=[(size, gossip(hive.spread, size)) for size in sorted({one.agents for one in hive.spread})],
         emergence=emergence(hive.emergence),
-        measured=list(dict.fromkeys(tables.measure_text(one) for one in hive.emergence)),
+        measured=[
+            *filter(None, map(tables.shares_text, hive.emergence)),
+            *dict.fromkeys(tables.measure_text(one) for one in hive.emergence),
+        ],
     )
     return Markup(found)  # noqa: S704 - rendered with autoescape
 

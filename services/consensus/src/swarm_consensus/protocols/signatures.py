@@ -1,7 +1,7 @@
 """Signatures for live swarms: Ed25519 (RFC 8032) of the library ``cryptography``.
 
-An agent makes a secret and tells the others its public half before the swarm begins. Simulated worlds have keys of their
-own, faster and of no use outside of one process: :mod:`swarm_consensus.simulator.keys`.
+An agent makes a secret and tells the others its public half before the swarm begins. Simulated worlds have keys of
+their own, faster and of no use outside of one process: :mod:`swarm_consensus.simulator.keys`.
 
 The library is loaded when the first secret or key is made, so that a service that signs nothing does not pay for it.
 """

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from hashlib import sha256
-from random import Random
 from typing import Any, ClassVar
 
 import msgspec
@@ -16,7 +15,6 @@ from swarm_consensus.checking.agreement import Agreement
 from swarm_consensus.protocols import MECHANISMS
 from swarm_consensus.protocols.core import (
     Decision,
-    Effects,
     Mechanism,
     Message,
     Node,
@@ -27,6 +25,7 @@ from swarm_consensus.protocols.core import (
     Transition,
     on,
 )
+from swarm_consensus.simulator.counting import messages_of_a_decision
 from swarm_consensus.simulator.draw import FAULTS, OTHERS, draw
 from swarm_consensus.simulator.keys import signers
 from swarm_consensus.simulator.plan import (
@@ -164,72 +163,8 @@ def test_tracing_changes_nothing() -> None:
 def test_a_decision_without_faults_takes_exactly_as_many_messages_as_the_formula_says(name: str) -> None:
     """For every number of agents up to 100, counted over one decision with a leader in office."""
     mechanism = MECHANISMS[name]
-    assert [fault_free(mechanism, n) for n in range(2, 101)] == [
-        mechanism.fault_free(n) for n in range(2, 101)
-    ]
-
-
-class Bare:
-    """Nodes whose messages arrive at once, in the order they were sent: nothing but the protocol."""
-
-    def __init__(self, mechanism: Mechanism, n: int) -> None:
-        random = Random(n)  # noqa: S311 - seeded, nothing secret
-        members, keys = tuple(range(n)), signers(n)
-        self.nodes = [
-            mechanism.node(
-                Setup(id=agent, members=members, random=random, opinion=lambda _: "yes", keys=keys[agent])
-            )
-            for agent in members
-        ]
-        self.sent = 0
-        self.decided = [0] * n
-        self.waiting: list[tuple[int, int, Message]] = []
-
-    @property
-    def leader(self) -> int:
-        return self.nodes[0].leader or 0
-
-    def carry_out(self, agent: int, effects: Effects) -> None:
-        self.decided[agent] += len(effects.decisions)
-        self.sent += len(effects.messages)
-        self.waiting.extend((to, agent, message) for to, message in effects.messages)
-
-    def settle(self, *, until_decided: bool = False) -> None:
-        at = 0
-        while at < len(self.waiting) and not (until_decided and any(self.decided)):
-            to, sender, message = self.waiting[at]
-            self.carry_out(to, self.nodes[to].step(sender, message))
-            at += 1
-        self.waiting.clear()
-
-    def tick(self) -> None:
-        for agent, node in enumerate(self.nodes):
-            self.carry_out(agent, node.tick())
-            self.settle()
-
-    def propose(self, value: str, *, until_decided: bool = False) -> None:
-        self.carry_out(self.leader, self.nodes[self.leader].propose(value))
-        self.settle(until_decided=until_decided)
-
-
-def fault_free(mechanism: Mechanism, n: int) -> int:
-    """Return the messages of the second decision: what the first needs besides, electing say, is over then."""
-    swarm = Bare(mechanism, n)
-    for _ in range(400):  # until somebody leads whom all know
-        if mechanism.votes or all(node.leader == swarm.leader for node in swarm.nodes):
-            break
-        swarm.tick()
-    swarm.propose("first")
-    for _ in range(20):
-        if all(swarm.decided):
-            break
-        swarm.tick()
-    assert all(swarm.decided)
-    swarm.decided = [0] * n
-    swarm.sent = 0
-    swarm.propose("second", until_decided=mechanism.counted_until == "decided")
-    assert any(swarm.decided)
-    return swarm.sent
+    sizes = range(2, 101)
+    assert [messages_of_a_decision(mechanism, n) for n in sizes] == [mechanism.fault_free(n) for n in sizes]
 
 
 # --- the network ----------------------------------------------------------------------------------------------

@@ -129,6 +129,7 @@ class World:
         self._disks: list[list[Record]] = [[] for _ in self.members]
         self._unsynced: list[list[Effects]] = [[] for _ in self.members]
         self._sync_at = [0] * plan.n
+        self._slow_disks = plan.sync_ms[1] > 0
         self._lives = [0] * plan.n
         self._rates: list[float] | None = None  # None: all clocks run right
         self._phases = [0.0] * plan.n
@@ -295,16 +296,18 @@ class World:
 
     def _carry_out(self, node: Node, effects: Effects) -> None:
         """Persist, then send: at once where the disk takes no time, else when it is done with all before."""
-        agent = node.id
+        if self._slow_disks and (effects.persist or self._unsynced[node.id]):
+            self._write(node.id, effects)
+        else:
+            self._release(node, effects)
+
+    def _write(self, agent: int, effects: Effects) -> None:
         low, high = self.plan.sync_ms
-        if high and (effects.persist or self._unsynced[agent]):
-            self._unsynced[agent].append(effects)
-            delay = low + int(self._draw() * (high - low + 1)) if effects.persist else 0
-            # Not before those that wait already: an order is an order.
-            self._sync_at[agent] = at_ms = max(self.now_ms + delay, self._sync_at[agent])
-            self._at(at_ms, _SYNCED, agent, self._lives[agent])
-            return
-        self._release(node, effects)
+        self._unsynced[agent].append(effects)
+        delay = low + int(self._draw() * (high - low + 1)) if effects.persist else 0
+        # Not before those that wait already: an order is an order.
+        self._sync_at[agent] = at_ms = max(self.now_ms + delay, self._sync_at[agent])
+        self._at(at_ms, _SYNCED, agent, self._lives[agent])
 
     def _synced(self, agent: int) -> None:
         node = self.nodes[agent]

@@ -396,8 +396,6 @@ class Raft(Node):
         if follower is None:
             return
         index = message.index
-        if follower.probing and index >= follower.next - 1:
-            follower.probing = False  # the logs agree there: from now on send without waiting
         if index > self._acked.get(sender, 0):
             self._acked[sender] = index
             if index >= follower.next:
@@ -407,6 +405,8 @@ class Raft(Node):
                 del flights[0]
             if index > self.commit:
                 self._advance()
+        if follower.probing and index >= follower.next - 1 >= self.log.base:
+            follower.probing = False  # the logs agree there: from now on send without waiting
         if follower.next <= self.log.last:
             self._feed(sender, follower)
 

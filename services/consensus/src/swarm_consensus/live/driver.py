@@ -151,6 +151,8 @@ class Swarm:
         """End all hosts: gently, by the end of their input, and after a while by their pids."""
         for process in self._processes.values():
             if process.stdin is not None:
+                with contextlib.suppress(OSError, RuntimeError):
+                    process.stdin.write(b".")
                 process.stdin.close()
         for process in self._processes.values():
             try:

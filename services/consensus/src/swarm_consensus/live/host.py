@@ -622,14 +622,17 @@ async def _main(hosting: Hosting) -> int:
         if not host.ended.done():
             host.ended.set_result(0)
 
+    orphaned = os.getppid() != hosting.parent  # it ended before anybody could listen
+
     def listen() -> None:
-        if not os.read(0, 1):  # the driver has ended, or wants us to
-            end()
+        nonlocal orphaned
+        orphaned = not os.read(0, 1)  # a driver that is done with us says so; else it has just ended
+        end()
 
     os.set_blocking(0, False)
     loop.add_reader(0, listen)
     loop.add_signal_handler(signal.SIGTERM, end)
-    if os.getppid() != hosting.parent:  # it ended before anybody could listen
+    if orphaned:
         end()
     try:
         status = await host.run()
@@ -637,7 +640,7 @@ async def _main(hosting: Hosting) -> int:
         sys.stderr.write(f"{error}\n")
         status = LOST
     host.wire.close()
-    if os.getppid() != hosting.parent:
+    if orphaned or os.getppid() != hosting.parent:
         shutil.rmtree(hosting.directory, ignore_errors=True)  # nobody else is there to do it
     return status
 

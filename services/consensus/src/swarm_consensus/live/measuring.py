@@ -24,7 +24,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
-from swarm_histories import REGISTER, Operation, Verdict, check
 
 from swarm_common.events import Array
 from swarm_common.events.consensus import Decided, Measured
@@ -36,6 +35,7 @@ from swarm_consensus.live.host import AGAIN_TICKS, needed
 from swarm_consensus.live.params import LiveParams
 from swarm_consensus.live.telling import Answer, Count, Counted, Decide, Done, Report, Reported, Turn
 from swarm_consensus.protocols.core import Decision, Effects, Node, Value, Violated
+from swarm_histories import REGISTER, Operation, Verdict, check
 
 _LEADS_S = 30.0
 #: Configurations that the check of a history may look at: some ten seconds.

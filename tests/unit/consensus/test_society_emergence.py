@@ -174,6 +174,13 @@ def test_the_same_values_are_no_effect() -> None:
     assert (found.delta, found.low, found.high, found.p_value) == (0, 0, 0, 1)
 
 
+def test_both_samples_are_drawn_again_each_for_itself() -> None:
+    values = np.arange(30.0)
+    found = effect(values, values, [1])
+    assert found.delta == 0
+    assert found.low < -0.1 < 0.1 < found.high
+
+
 def test_the_same_seed_gives_the_same_and_another_does_not() -> None:
     for phenomenon in ("specialisation", "cascades"):
         params = EmergeParams(phenomenon=phenomenon, agents=5, repetitions=4)

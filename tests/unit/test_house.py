@@ -54,9 +54,9 @@ class Part(NamedTuple):
         return sorted((self.path / "src").rglob("*.py"))
 
 
-PARTS = [Part(ROOT / "libs" / name, name) for name in ("swarm_common", "swarm_cli")]
+PARTS = [Part(ROOT / "libs" / name, name) for name in ("swarm_common", "swarm_histories", "swarm_cli")]
 PARTS += [Part(ROOT / "services" / name, f"swarm_{name}") for name in SERVICES]
-COMMON = PARTS[0]
+COMMON, HISTORIES, CLI = PARTS[:3]
 OURS = {part.package for part in PARTS}
 SERVICE_PACKAGES = {f"swarm_{name}" for name in SERVICES}
 
@@ -82,15 +82,22 @@ def imported_packages(part: Part) -> set[str]:
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_service_imports_another(name: str) -> None:
     part = Part(ROOT / "services" / name, f"swarm_{name}")
-    assert imported_packages(part) & OURS <= {part.package, "swarm_common"}
+    assert imported_packages(part) & OURS <= {part.package, "swarm_common", "swarm_histories"}
 
 
 def test_the_common_library_imports_no_other_part() -> None:
     assert imported_packages(COMMON) & OURS <= {"swarm_common"}
 
 
+def test_the_checker_of_histories_needs_no_service_and_little_of_the_common_library() -> None:
+    assert imported_packages(HISTORIES) & OURS <= {"swarm_histories", "swarm_common"}
+    names = {name for path in HISTORIES.sources for found in imports(path) for name in found}
+    ours = {name for name in names if name.startswith("swarm_common")}
+    assert ours <= {"swarm_common.errors", "swarm_common.errors.UsageError"}
+
+
 def test_the_command_knows_the_services_only_as_processes() -> None:
-    assert imported_packages(PARTS[1]) & OURS <= {"swarm_cli", "swarm_common"}
+    assert imported_packages(CLI) & OURS <= {"swarm_cli", "swarm_common", "swarm_histories"}
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trace": ("trace", "a run's timeline and critical path, in microseconds"),
     "report": ("report", "one self-contained HTML page, or JSON, CSV, SQLite"),
     "dead-letters": ("dead_letters", "what could not be handled: list, show, redrive"),
+    "check-history": ("histories", "is a history of clients' operations linearizable?"),
     "schema": ("schema", "the events as AsyncAPI or JSON Schema"),
     "doctor": ("doctor", "check this machine and the broker; say what to do"),
 }

@@ -1,4 +1,4 @@
-"""Live swarms on a real broker: every mechanism among processes of its own, with crashes and liars that really happen."""
+"""Live swarms on a real broker: every mechanism among processes, with crashes and liars that really happen."""
 
 from __future__ import annotations
 
@@ -50,8 +50,12 @@ async def measured(url: str, tmp_path: Path, mechanism: str, fault: str = "none"
         "tick_ms": _TICK_MS,
     }
     outcome = await measure(live_params(params | more), url, home=tmp_path)
-    assert list(tmp_path.iterdir()) == [], "disks that nobody needs any more"
+    assert left(tmp_path) == [], "disks that nobody needs any more"
     return outcome
+
+
+def left(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
 
 
 def held(found: Measured, asked: int = 60) -> None:
@@ -159,11 +163,11 @@ async def asked(made: Swarm, home: int, values: Sequence[str]) -> list[Turn]:
 
 async def test_a_host_that_ends_by_itself_fails_the_measurement(nats_url: str, tmp_path: Path) -> None:
     params = live_params({"mechanism": "voting", "agents": 3})
-    with pytest.raises(TaskFailed, match="ended with status"):
-        async with swarm(params, nats_url, home=tmp_path) as made:
-            os.kill(made.pids[0], signal.SIGKILL)
+    async with swarm(params, nats_url, home=tmp_path) as made:
+        os.kill(made.pids[0], signal.SIGKILL)
+        with pytest.raises(TaskFailed, match="ended with status"):
             await made.until(lambda: False, 20.0, "what never happens")
-    assert list(tmp_path.iterdir()) == []
+    assert left(tmp_path) == []
 
 
 async def test_without_a_broker_there_is_no_measurement(
@@ -172,15 +176,15 @@ async def test_without_a_broker_there_is_no_measurement(
     params = live_params({"mechanism": "voting", "agents": 3})
     home = tmp_path / "disks"
     home.mkdir()
-    with pytest.raises(BrokerUnavailable):
-        async with swarm(params, broker_process.url, home=home) as made:
-            pids = made.pids
-            broker_process.kill()
+    async with swarm(params, broker_process.url, home=home) as made:
+        pids = made.pids
+        broker_process.kill()
+        with pytest.raises(BrokerUnavailable):
             await made.until(lambda: False, 20.0, "what never happens")
     with pytest.raises(BrokerUnavailable):
         await measure(params, broker_process.url, home=home)
     assert not any(psutil.pid_exists(pid) for pid in pids)
-    assert list(home.iterdir()) == []
+    assert left(home) == []
 
 
 DRIVER = """
@@ -283,9 +287,7 @@ class Spans:
         return own
 
 
-async def test_the_task_returns_its_events_and_traces_each_decision(
-    nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_task_returns_its_events_and_traces_each_decision(nats_url: str, tmp_path: Path) -> None:
     spans = Spans()
 
     class Told:
@@ -325,5 +327,5 @@ async def test_a_service_without_a_broker_says_so() -> None:
             task="live", kind="agree_live", service="consensus", params={"mechanism": "voting", "agents": 3}
         )
 
-    with pytest.raises(TaskFailed, match="no broker|has none"):
+    with pytest.raises(TaskFailed, match="has none"):
         await live_task.agree_live(Scheduled(), None)  # type: ignore[arg-type]

@@ -123,7 +123,6 @@ def hosting(tmp_path: Path, **more: Any) -> Hosting:
         "fsync": True,
         "tick_ms": 10.0,
         "seed": 1,
-        "secret": b"s",
         "parent": os.getpid(),
     }
     return Hosting(**(told | more))

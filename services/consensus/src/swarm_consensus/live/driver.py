@@ -21,6 +21,7 @@ from swarm_common.errors import BrokerUnavailable, TaskFailed, UsageError
 from swarm_common.mechanisms import MECHANISMS as MODULES
 from swarm_consensus.live.client import Client
 from swarm_consensus.live.host import LOST, frame
+from swarm_consensus.live.keys import publics_of, secrets_for
 from swarm_consensus.live.params import ALONE, LiveParams
 from swarm_consensus.live.telling import (
     DRIVER,
@@ -73,7 +74,8 @@ class Swarm:
         self._url = url
         self._run = run
         self._directory = directory
-        self._secret = secrets.token_bytes(32)
+        self._secrets = secrets_for(self.mechanism, range(self.n))
+        self._publics = publics_of(self._secrets)
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._ready: set[int] = set()
         self._encode = msgspec.msgpack.Encoder().encode
@@ -112,7 +114,8 @@ class Swarm:
             fsync=self.params.fsync,
             tick_ms=self.tick_ms,
             seed=self.seed,
-            secret=self._secret,
+            secrets={agent: self._secrets[agent] for agent in self.hosts[host] if agent in self._secrets},
+            publics=self._publics,
             parent=os.getpid(),
             liars=self.liars,
             options=self.params.options,

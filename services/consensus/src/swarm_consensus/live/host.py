@@ -34,7 +34,7 @@ from swarm_consensus.live import opinions
 from swarm_consensus.live.applying import Machine, machine_for
 from swarm_consensus.live.client import Client
 from swarm_consensus.live.disk import Disk
-from swarm_consensus.live.keys import keys_for
+from swarm_consensus.live.keys import keys_of
 from swarm_consensus.live.telling import (
     DRIVER,
     NOBODY,
@@ -154,7 +154,7 @@ class Host:
             members=self.members,
             random=Random(f"{hosting.seed}/{agent}/{hosting.restarted}"),  # noqa: S311 - seeded, nothing secret
             opinion=opinion,
-            keys=keys_for(self.mechanism, hosting.secret, agent, self.members),
+            keys=keys_of(agent, hosting.secrets, hosting.publics),
             options=hosting.options,
         )
         disk = Disk(

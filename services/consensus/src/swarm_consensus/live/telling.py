@@ -39,8 +39,10 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     fsync: bool
     tick_ms: float
     seed: int
-    secret: bytes
-    """What the agents' keys are derived from."""
+    secrets: Mapping[int, bytes] = {}
+    """The secret key of each of its agents, where the mechanism signs."""
+    publics: Mapping[int, bytes] = {}
+    """The public key of every agent."""
     parent: int
     """Process id of the driver, with which a host ends."""
     liars: Mapping[int, str] = {}

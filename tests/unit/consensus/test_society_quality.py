@@ -78,7 +78,7 @@ def test_the_interval_is_wilsons(trials: int, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize(("agents", "competence"), [(3, 0.6), (9, 0.6), (10, 0.6), (15, 0.7), (9, 0.4)])
 def test_a_voting_swarm_is_right_as_often_as_condorcet_says(agents: int, competence: float) -> None:
-    params = JudgeParams(mechanism="voting", agents=agents, trials=1500, competence=competence)
+    params = JudgeParams(mechanism="voting", agents=agents, trials=1000, competence=competence)
     found = measuring.judge(params, 1, "t")
     assert found.expected == share_right([(agents, competence, 1.0)])
     assert found.expected is not None
@@ -131,6 +131,15 @@ def test_what_one_proposes_is_as_good_as_that_one(mechanism: str) -> None:
     assert sum(sum(each.authors) for each in found) == 60
     # Agent 0 is the adversary, all others are always right: right is what they proposed, and nothing else.
     assert sum(each.right for each in found) == sum(sum(each.authors[1:]) for each in found)
+
+
+@pytest.mark.parametrize("mechanism", PROPOSING)
+def test_it_is_not_always_the_same_agent_that_proposes(mechanism: str) -> None:
+    params = JudgeParams(mechanism=mechanism, agents=5, trials=300)
+    found = [block(params, 1, "t", number, ()) for number in quality.blocks(params)]
+    proposed = np.sum([each.authors for each in found], axis=0)
+    assert min(proposed) > 0
+    assert max(proposed) < 200
 
 
 @pytest.mark.parametrize("mechanism", PROPOSING)

@@ -119,9 +119,11 @@ def block(params: JudgeParams, seed: int, task: str, number: int, weights: Seque
     truths = ["yes" if drawn else "no" for drawn in rng.integers(0, 2, asked).tolist()]
     signals = rng.random((asked, n)) < competences(params)
     rows = signals.tolist()
+    # Who leads may hang on a number alone (the primary of PBFT's first view is number 0): seats are drawn anew.
+    seats = rng.permutation(n).tolist()
 
-    def opinion(agent: int, question: str) -> str:
-        index = int(question[1:])
+    def opinion(seat: int, question: str) -> str:
+        agent, index = seats[seat], int(question[1:])
         answer = truths[index] if rows[index][agent] else _other(truths[index])
         return (
             answer if mechanism.votes else f"{answer}@{agent}"
@@ -137,7 +139,8 @@ def block(params: JudgeParams, seed: int, task: str, number: int, weights: Seque
             for index, question in enumerate(questions)
         ),
     )
-    outcome = World(mechanism, plan, opinion=opinion, weights=dict(enumerate(weights))).run()
+    heard = {seat: weights[agent] for seat, agent in enumerate(seats)} if weights else {}
+    outcome = World(mechanism, plan, opinion=opinion, weights=heard).run()
     if outcome.violation is not None:
         raise SwarmError(f"{mechanism.name} of {n} agents without faults: {outcome.violation}")
     right, authors = 0, [0] * n

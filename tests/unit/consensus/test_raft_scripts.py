@@ -25,7 +25,7 @@ from random import Random
 import pytest
 
 from swarm_consensus.protocols import MECHANISMS
-from swarm_consensus.protocols.core import Effects, Message, Node, Record, Setup, Snapshot
+from swarm_consensus.protocols.core import Effects, Message, Node, Record, Setup, Snapshot, Violated
 from swarm_consensus.protocols.raft import Raft
 from swarm_consensus.protocols.raft.messages import (
     Append,
@@ -74,7 +74,8 @@ def shown(entry: Entry) -> str:
 class Swarm:
     """Agents, and a network that does what the script says; the invariants are checked all along."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Raft] = Raft) -> None:
+        self.kind = kind
         self.nodes: list[Raft | None] = []
         self.disks: list[list[Record]] = []
         self.way: deque[tuple[int, int, Message]] = deque()
@@ -182,7 +183,7 @@ class Swarm:
 
     def _make(self, agent: int) -> None:
         setup = Setup(id=agent, members=self.members, random=Random(agent), options=self.options)  # noqa: S311 - seeded, nothing secret
-        node = self.nodes[agent] = Raft(setup)
+        node = self.nodes[agent] = self.kind(setup)
         self.seen[agent] = node.state
         for check in self.checks:
             check.restarted(node)
@@ -232,6 +233,20 @@ def test_script(path: Path) -> None:
     if os.environ.get("REWRITE"):
         path.write_text(found)
     assert found == expected
+
+
+def test_what_figure_8_warns_of_is_found() -> None:
+    class CommitsAnyTerm(Raft):
+        def _may_commit(self, index: int) -> bool:
+            return self.log.term(index) is not None
+
+    swarm = Swarm(CommitsAnyTerm)
+    script = (Path(__file__).parent / "raft" / "figure_8.txt").read_text()
+    with pytest.raises(Violated, match="leader completeness: agent 0 decided entry 2 of term 2, and agent 4"):
+        for block in script.split("\n\n"):
+            for line in block.partition("\n----")[0].splitlines():
+                if not line.startswith("#"):
+                    swarm.do(line)
 
 
 def test_there_are_scripts() -> None:

@@ -90,6 +90,10 @@ class Swarm:
         getattr(self, "do_" + name.replace("-", "_"))(*words)
         return "\n".join(self.lines) or "ok"
 
+    def tell(self, commands: str) -> list[str]:
+        """Carry out all commands that are no comments."""
+        return [self.do(line) for line in commands.splitlines() if line and not line.startswith("#")]
+
     def do_agents(self, n: str, *options: str) -> None:
         self.options = {key: int(value) for key, _, value in (option.partition("=") for option in options)}
         self.members = tuple(range(int(n)))
@@ -240,13 +244,10 @@ def test_what_figure_8_warns_of_is_found() -> None:
         def _may_commit(self, index: int) -> bool:
             return self.log.term(index) is not None
 
-    swarm = Swarm(CommitsAnyTerm)
     script = (Path(__file__).parent / "raft" / "figure_8.txt").read_text()
+    heads = [block.partition("\n----")[0] for block in script.split("\n\n")]
     with pytest.raises(Violated, match="leader completeness: agent 0 decided entry 2 of term 2, and agent 4"):
-        for block in script.split("\n\n"):
-            for line in block.partition("\n----")[0].splitlines():
-                if not line.startswith("#"):
-                    swarm.do(line)
+        Swarm(CommitsAnyTerm).tell("\n".join(heads))
 
 
 def test_there_are_scripts() -> None:

@@ -39,7 +39,7 @@ class _Disk:
 class RaftInvariants:
     """All of them, over one picture of the disks."""
 
-    invariants: ClassVar[tuple[str, ...]] = (
+    INVARIANTS: ClassVar[tuple[str, ...]] = (
         "one vote a term",
         "election safety",
         "leader append-only",

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -24,6 +25,10 @@ from swarm_common.events.registry import EventType
 from swarm_common.events.schema import QUERIES, address, asyncapi, field_docs, jsonschema
 from swarm_common.log.streams import stream_configs
 from swarm_common.settings import PREFIX, Settings
+from swarm_consensus.protocols import MECHANISMS
+from swarm_consensus.protocols.core import Mechanism, Setup, Transition
+from swarm_consensus.simulator.keys import signers
+from swarm_consensus.simulator.run import invariants_of
 from swarm_coordinator.plans import Param, Scenario
 from swarm_coordinator.state import TRANSITIONS
 from swarm_coordinator.suites import SUITES
@@ -242,6 +247,78 @@ def task_states() -> str:
     return "\n".join(lines) + "\n" + table(["from", "by", "to"], rows)
 
 
+def mechanisms() -> str:
+    """Return what there is to know of each mechanism: from its description, and the table of its states."""
+    sizes = (3, 4, 5, 7, 10, 31, 100)
+    rows = [
+        [
+            f"[{one.title}](#{anchor(one.title)})",
+            code(one.name),
+            _formula(one),
+            "the first agent has decided" if one.counted_until == "decided" else "nobody has more to say",
+            _counts(one.crashes, sizes),
+            _counts(one.liars, sizes),
+        ]
+        for one in MECHANISMS.values()
+    ]
+    counted = ", ".join(map(str, sizes))
+    head = ["mechanism", "name", "messages", "until", f"crashes, N = {counted}", f"liars, N = {counted}"]
+    return table(head, rows) + "".join(_mechanism(one) for one in MECHANISMS.values())
+
+
+def anchor(title: str) -> str:
+    """Return the anchor of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def _formula(one: Mechanism, until: int = 100) -> str:
+    """Return how messages grow with N where it is ``a(N - 1)`` or ``aN(N - 1)`` up to ``until``, else some numbers."""
+    for text, shape in (("(N - 1)", lambda n: n - 1), ("N(N - 1)", lambda n: n * (n - 1))):
+        factor, rest = divmod(one.fault_free(3), shape(3))
+        if not rest and all(one.fault_free(n) == factor * shape(n) for n in range(3, until + 1)):
+            return f"{factor}{text}"
+    return ", ".join(f"{one.fault_free(n)} at N = {n}" for n in (3, 4, 10, 100))
+
+
+def _counts(allowed: Callable[[int], int], sizes: Sequence[int]) -> str:
+    found = [allowed(n) for n in sizes]
+    return ", ".join(map(str, found)) if any(found) else "none"
+
+
+def _mechanism(one: Mechanism) -> str:
+    setup = Setup(id=0, members=(0, 1, 2, 3), random=Random(0), keys=signers(4)[0])  # noqa: S311
+    node = one.node(setup)
+    about = [
+        f"\n### {one.title}\n",
+        f"\n{one.description}. ({one.paper}.)\n",
+        f"\nPhases of a decision: {', '.join(one.phases)}. ",
+        f"Messages: {', '.join(code(kind.__name__) for kind in one.messages)}. ",
+        f"On the disk: {', '.join(code(kind.__name__) for kind in one.records)}. ",
+        f"Ways to lie: {', '.join(code(name) for name in ('silence', *one.lies))}.\n",
+        f"\n{_states(type(node).TRANSITIONS)}\n",
+        "Checked after every step: ",
+        ", ".join(f"*{name}*" for name in invariants_of(one)),
+        ".\n",
+    ]
+    return "".join(about)
+
+
+def _states(rows: Sequence[Transition]) -> str:
+    """Return the diagram of a table of states; several ways between the same two share an arrow."""
+    ways: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        ways.setdefault((row.source, row.target), []).append(row.trigger)
+    names = {state: re.sub(r"\W", "_", state) for pair in ways for state in pair}
+    lines = ["```mermaid", "stateDiagram-v2"]
+    lines += [f'    state "{state}" as {name}' for state, name in names.items() if name != state]
+    lines.append(f"    [*] --> {names[rows[0].source]}")
+    lines += [
+        f"    {names[source]} --> {names[target]}: {' / '.join(triggers)}"
+        for (source, target), triggers in ways.items()
+    ]
+    return "\n".join([*lines, "```", ""])
+
+
 def commands() -> str:
     each = (f"\n## swarm {name}\n\n```\n{help_of(name)}```\n" for name in command.COMMANDS)
     return f"```\n{help_of()}```\n{''.join(each)}"
@@ -274,6 +351,7 @@ def decisions() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "decisions": decisions,
+    "mechanisms": mechanisms,
     "settings": settings,
     "streams": streams,
     "task-states": task_states,

@@ -144,6 +144,13 @@ def test_live_cells_are_held_against_the_round_of_the_same_agents(capsys: pytest
     assert any("(unsafe)" in line and "12.00 ms" in line and "NO, 400" in line for line in lines)
     assert "pbft, 4 agents, byzantine_more: agreement: slot 3" in lines
     assert "1 invoke read x" in lines
+    many = {"violations": [f"agreement: slot {slot}" for slot in range(9)]}
+    text = "\n".join(
+        printed(capsys, {"live": [BROKEN | many, BROKEN | many | {"inside": True, "agents": 5}]})
+    )
+    assert "4 agents, byzantine_more: agreement: slot 0; 8 more in the report" in text
+    assert "4 agents, byzantine_more: agreement: slot 1" not in text
+    assert "5 agents, byzantine_more: agreement: slot 8" in text
 
 
 def test_gossip_quality_and_emergence_are_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -318,22 +318,21 @@ def _show_live(cells: Sequence[Live]) -> None:
     if any(not cell.inside for cell in cells):
         output.line(render.styled(OUTSIDE, "dim"))
     for one in cells:
-        for text in one.violations:
-            output.line(
-                render.styled(f"{one.mechanism}, {one.agents} agents, {one.fault}: {text}", _style(one))
-            )
-        if one.linearizable is False:
-            output.line(
-                render.styled(
-                    f"{one.mechanism}, {one.agents} agents, {one.fault}: no order explains", _style(one)
-                )
-            )
-            for text in one.history.splitlines():
-                output.line(f"  {text}")
+        _show_broken(one)
 
 
-def _style(one: Live) -> str:
-    return "red" if one.inside else "dim"
+def _show_broken(one: Live) -> None:
+    """Print what did not hold: all of it where it was promised, else an example."""
+    what, style = f"{one.mechanism}, {one.agents} agents, {one.fault}", "red" if one.inside else "dim"
+    shown = one.violations if one.inside else one.violations[:1]
+    more = f"; {len(one.violations) - 1} more in the report" if len(one.violations) > len(shown) else ""
+    for text in shown:
+        output.line(render.styled(f"{what}: {text}{more}", style))
+    if one.linearizable is False:
+        lines = one.history.splitlines()
+        output.line(render.styled(f"{what}: no order explains what clients saw", style))
+        for text in lines[: None if one.inside else 3]:
+            output.line(f"  {text}")
 
 
 def _live_cells(one: Live) -> list[Cell]:

@@ -68,6 +68,7 @@ class Ballots:
     With liars among the agents only what honest disks and decisions show is checked: a proposal of a liar is not seen.
     """
 
+    INVARIANTS: ClassVar = tuple(name for name in INVARIANTS if name != "total order")
     every_slot: ClassVar = False
     """Whether a promise holds for every slot."""
 
@@ -303,6 +304,7 @@ class LeaderBallots(Ballots):
 class InOrder:
     """The last of :data:`INVARIANTS`."""
 
+    INVARIANTS: ClassVar = ("total order",)
     decisions_only: ClassVar = True
 
     def __init__(self, honest: tuple[int, ...]) -> None:

@@ -9,8 +9,8 @@ next message (or at its next tick) how far it has come. Who does not lead takes 
 
 *The leader stays* as long as a majority answers its heartbeats: it gives up when they do not, and an agent that hears
 it answers nobody else's prepare. That is no lease: safety needs no clock. *Who lags* says so in its answer to a
-heartbeat, and is told what it lacks. *Candidates* that overtake one another wait for random times from a window that
-doubles.
+heartbeat, and is told what it lacks. *Candidates* that overtake one another wait longer each time. A leader measures
+how long answers take and says so: all waits grow with it.
 
 *Reads* are linearizable: the leader answers when all it took over is decided and a majority has answered a heartbeat
 sent after the read was asked for, so that nobody else led when it was.
@@ -20,7 +20,7 @@ the disks of a majority, as votes, before anybody knows of it: how far it knows 
 
 Options, all in ticks but the last: ``heartbeat`` (between two of the leader, 4), ``patience`` (without hearing a
 leader, or as a leader from a majority, 16), ``retry`` (until those who have not answered are asked again, 5),
-``spread`` (the widest window, an agent, 4), ``pipeline`` (undecided slots at a time, 256).
+``pipeline`` (undecided slots at a time, 256).
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ from swarm_consensus.protocols.quorum import majority
 
 _BATCH = 256
 """Decisions told at once to an agent that lacks some."""
-_WINDOW = 64
-"""What a backoff window can grow to in the smallest swarm, in ticks."""
+_SLOWEST, _LONGER = 32, 8
+"""What waits are multiplied by at most: where answers are slow, and where candidates were overtaken."""
 
 
 class Heartbeat(Message, frozen=True):
@@ -73,6 +73,8 @@ class Heartbeat(Message, frozen=True):
     known: int
     round: int = 0
     """To be answered with this number; 0: not to be answered."""
+    slow: int = 1
+    """By what waits are to be multiplied, for the time that answers take."""
 
 
 class Alive(Message, frozen=True):
@@ -129,8 +131,7 @@ class MultiPaxos(Node):
         self._n = n
         self._place = setup.members.index(setup.id)
         self._quorum = majority(n)
-        self._narrowest = max(self._patience, n)
-        self._widest = max(_WINDOW, options.get("spread", 4) * n)
+        self._window = max(self._patience, n)  # of time-outs: with many agents, few should be first
         self.asked: dict[Value, None] = {}
         self.chosen: list[Proposal] = []
         # The acceptor's.
@@ -144,7 +145,7 @@ class MultiPaxos(Node):
         self._leader: int | None = None
         self._highest = NO_BALLOT  # of the ballots heard of
         self._quiet = 0
-        self._window = self._narrowest
+        self._slow = 1  # by what all waits are multiplied
         self._limit = self._patience + self._draw(self._window)
         self._ticks = 0
         # The candidate's and the leader's.
@@ -157,10 +158,14 @@ class MultiPaxos(Node):
         self._inherited = 0  # below it stand the slots that were begun by others
         self._heard: set[int] = set()
         self._round = 0
-        self._rounds: dict[int, int] = {}
-        self._reads: list[
-            tuple[str, int, int]
-        ] = []  # request, slots that must be decided, round to be answered
+        self._rounds: dict[int, int] = {}  # the last that each has answered
+        self._timed, self._timed_at, self._timed_by = (
+            0,
+            0,
+            0,
+        )  # the one that is timed, since when, and who has answered
+        self._pace = 0.0  # ticks until a majority has answered, the slowest lately
+        self._reads: list[tuple[str, int, int]] = []  # request, slots to be decided, round to be answered
 
     @property
     def frontier(self) -> int:
@@ -186,7 +191,7 @@ class MultiPaxos(Node):
         if self.state == "leader":
             self._round += 1
             self._reads.append((request, max(len(self.chosen), self._inherited), self._round))
-            self._broadcast(Heartbeat(self._ballot, len(self.chosen), self._round))
+            self._broadcast(Heartbeat(self._ballot, len(self.chosen), self._round, self._slow))
             self._serve()
 
     def _on_tick(self) -> None:
@@ -197,7 +202,7 @@ class MultiPaxos(Node):
         if self.state == "leader":
             self._lead_on()
         elif self.state == "candidate":
-            if self._ticks % self._retry == 0:
+            if self._ticks % (self._retry * self._slow) == 0:
                 self._ask_others(Prepare(self._from, self._ballot), self._reports)
         else:
             self._quiet += 1
@@ -259,10 +264,12 @@ class MultiPaxos(Node):
             return
         self._become("leader", "promised by a majority")
         self._leader = self.id
-        self._window = self._narrowest
+        self._pace = 0.0
+        self._answered(self._ticks)
         self._ticks = 0
         self._heard.clear()
         self._rounds.clear()
+        self._timed = 0
         begun: dict[int, list[Proposal]] = {}
         for report in self._reports.values():
             for proposal in report:
@@ -333,7 +340,7 @@ class MultiPaxos(Node):
 
     def _lead_on(self) -> None:
         """One tick in office."""
-        if self._ticks % self._patience == 0:
+        if self._ticks % (self._patience * self._slow) == 0:
             if not self._enough((*self._heard, self.id)):
                 self._step_down("not heard by a majority")
                 return
@@ -342,25 +349,38 @@ class MultiPaxos(Node):
             self._beat()
         elif self._told < len(self.chosen):
             self._told = len(self.chosen)
-            self._broadcast(Heartbeat(self._ballot, self._told))
+            self._broadcast(Heartbeat(self._ballot, self._told, 0, self._slow))
         for number, pending in self._pending.items():
             pending.ticks += 1
-            if pending.ticks % self._retry == 0:
+            if pending.ticks % (self._retry * self._slow) == 0:
                 again = Accept(number, self._ballot, pending.proposal.value, len(self.chosen))
                 self._ask_others(again, pending.accepted)
 
     def _beat(self) -> None:
         self._round += 1
+        if not self._timed:
+            self._timed, self._timed_at, self._timed_by = self._round, self._ticks, 1
         self._told = len(self.chosen)
-        self._broadcast(Heartbeat(self._ballot, self._told, self._round))
+        self._broadcast(Heartbeat(self._ballot, self._told, self._round, self._slow))
+
+    def _answered(self, ticks: int) -> None:
+        """Take note of how long a majority takes to answer."""
+        self._pace = max(ticks, self._pace * 7 / 8)
+        self._slow = min(_SLOWEST, 1 + int(3 * self._pace) // self._patience)
 
     @on(Alive)
     def _is_alive(self, sender: int, message: Alive) -> None:
         if message.ballot != self._ballot or self.state != "leader":
             return
         self._heard.add(sender)
-        if message.round > self._rounds.get(sender, 0):
+        before = self._rounds.get(sender, 0)
+        if message.round > before:
             self._rounds[sender] = message.round
+            if before < self._timed <= message.round:
+                self._timed_by += 1
+                if self._timed_by >= self._quorum:
+                    self._answered(self._ticks - self._timed_at)
+                    self._timed = 0
         if self._reads:
             self._serve()
         if message.missing >= 0:
@@ -388,12 +408,12 @@ class MultiPaxos(Node):
     def _overtaken(self) -> None:
         """Give way to a higher ballot; a candidate for longer each time."""
         if self.state == "candidate":
-            self._window = min(self._widest, 2 * self._window)
+            self._slow = max(self._slow, min(_LONGER, 2 * self._slow))
             self._step_down("overtaken")
         else:
             self._step_down("overtaken")
             # Maybe no leader overtook it, only one who was away and had prepared in vain: it will know soon.
-            self._limit = 2 * self._heartbeat + self._draw(self._heartbeat)
+            self._limit = self._slow * (2 * self._heartbeat + self._draw(self._heartbeat))
 
     def _step_down(self, trigger: str) -> None:
         self._become("follower", trigger)
@@ -408,7 +428,7 @@ class MultiPaxos(Node):
     def _rest(self) -> None:
         """Leave others time."""
         self._quiet = 0
-        self._limit = self._patience + self._draw(self._window)
+        self._limit = self._slow * (self._patience + self._draw(self._window))
 
     def _follow(self, sender: int, ballot: int) -> None:
         """Take the sender for the leader; its ballot is not below the promise."""
@@ -419,7 +439,6 @@ class MultiPaxos(Node):
         elif self.state == "leader":
             self._step_down("overtaken")
         self._leader = sender
-        self._window = self._narrowest
 
     @on(Heartbeat)
     def _hears(self, sender: int, message: Heartbeat) -> None:
@@ -430,6 +449,9 @@ class MultiPaxos(Node):
         if self._leader != sender or ballot != self._promised:
             self._follow(sender, ballot)
         self._quiet = 0
+        if message.slow != self._slow:
+            self._slow = message.slow
+            self._rest()
         if message.known > len(self.chosen):
             self._told = message.known
             self._settle(message.known, ballot)
@@ -464,7 +486,9 @@ class MultiPaxos(Node):
         """Return whether there is another leader, as far as this agent can tell: then nobody else is needed."""
         if self.state == "leader":
             return True
-        return self._leader is not None and self._leader != sender and self._quiet < self._patience
+        return (
+            self._leader is not None and self._leader != sender and self._quiet < self._slow * self._patience
+        )
 
     @on(Accept)
     def _asked_to_accept(self, sender: int, message: Accept) -> None:

@@ -8,9 +8,10 @@ next slot with its own. Its own acceptor counts without messages: 4(n - 1) to th
 
 *Liveness.* Proposers that overtake one another forever decide nothing, so one that hears of a higher ballot gives way:
 it waits a round, and then a random time from a window that doubles each time it was overtaken, up to some ticks an
-agent, and shrinks as slots are decided. An acceptor that refuses says how high it has promised. What was lost is sent
-again. Whoever knows of a value that may have been chosen, and hears no more of it, finishes it as a proposer of its
-own. And every agent asks another, now and then, for the decisions it lacks.
+agent, and shrinks as slots are decided. All waits grow with the time that answers take, or rounds slower than patience
+would be overtaken forever. An acceptor that refuses says how high it has promised. What was lost is sent again. Whoever
+knows of a value that may have been chosen, and hears no more of it, finishes it as a proposer of its own. And every
+agent asks another, now and then, for the decisions it lacks.
 
 *Disk.* Promises and votes are written before they are sent. Its own ballot a proposer promises, too: after a crash it
 finds there which ballots it has used. A decision is on the disks of a majority, as votes, before anybody knows of it:
@@ -127,6 +128,8 @@ class Paxos(Node):
         self._ticks = 0
         self._wait = 0
         self._window = 1
+        self._pace = 0.0  # ticks until answers came, the slowest lately
+        self._slow = 1  # by what all waits are multiplied
         self._unwritten: list[Record] = []
         self._until_gossip = self._gossip + self._draw(self._gossip)
 
@@ -155,7 +158,7 @@ class Paxos(Node):
                 self._prepare("has waited")
             return
         self._ticks += 1
-        if self._ticks % self._retry == 0:
+        if self._ticks % (self._retry * self._slow) == 0:
             self._ask_again()
 
     def _ask_again(self) -> None:
@@ -218,6 +221,7 @@ class Paxos(Node):
         """Phase 2a, once a majority has promised."""
         if not self._enough(self._reports):
             return
+        self._answered()
         adopted = self._adopt(self._reports.values())
         if adopted is not None:
             self._value = adopted.value
@@ -253,6 +257,7 @@ class Paxos(Node):
     def _learn_if_accepted(self) -> None:
         if not self._enough(self._accepted):
             return
+        self._answered()
         proposal = Proposal(self._slot, self._ballot, self._value)
         self._become("idle", "accepted by a majority")
         self._window = max(1, self._window // 2)
@@ -268,6 +273,7 @@ class Paxos(Node):
             return
         self._highest = max(self._highest, message.promised)
         if self.state == "preparing":
+            self._answered()
             self._overtaken()
         elif self.state == "accepting":
             self._refused.add(sender)
@@ -284,7 +290,13 @@ class Paxos(Node):
     def _give_way(self) -> None:
         """Leave another proposer time for its round."""
         # Without a value of its own it only finishes what others began: then one of all is enough.
-        self._wait = self._patience + self._draw(self._window if self.asked else max(self._window, self._n))
+        window = self._window if self.asked else max(self._window, self._n)
+        self._wait = self._slow * self._patience + self._draw(self._slow * window)
+
+    def _answered(self) -> None:
+        """Take note of how long answers take."""
+        self._pace = max(self._ticks, self._pace * 7 / 8)
+        self._slow = 1 + int(2 * self._pace) // self._patience
 
     def _watch(self) -> None:
         """Finish what was begun, should nobody else do it."""
@@ -296,7 +308,7 @@ class Paxos(Node):
     def _go_on(self) -> None:
         """See what is left to do, after a slot was decided."""
         if self.asked:
-            wait = self._draw(self._window)
+            wait = self._draw(self._slow * self._window) if self._window > 1 else 0
             if wait:
                 self._slot = self.frontier
                 self._highest = NO_BALLOT

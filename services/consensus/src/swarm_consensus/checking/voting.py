@@ -44,6 +44,8 @@ class Accuracy:
         slot = decision.slot
         if len(ballots) < majority(len(node.members)):
             raise Violated("quorum", f"agent {node.id} announces slot {slot} after {len(ballots)} votes")
+        if not set(ballots) <= set(node.members):
+            raise Violated("uniqueness", f"agent {node.id} counts votes of nobody in slot {slot}: {ballots}")
         for voter, answer in ballots.items():
             cast = self._cast.get((slot, voter), answer if voter == node.id else None)
             if voter in self._honest and cast != answer:

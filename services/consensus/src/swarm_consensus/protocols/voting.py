@@ -192,19 +192,25 @@ class Voter(Node):
 
     def _settle(self, slot: int, count: _Count) -> None:
         """Announce, once all have voted or patience is over and a majority has."""
-        n = len(self.members)
-        enough = n if count.ticks < self._patience else majority(n)
-        if count.result is not None or len(count.votes) < enough:
+        if count.result is not None or len(count.votes) < self._enough(count.ticks):
             return
         ballots = {voter: count.votes[voter] for voter in sorted(count.votes)}
         votes = self._tally(ballots)
-        answer = min(votes, key=lambda option: (-votes[option], option))
+        answer = self._winner(votes)
         count.result = Result(slot, count.question, answer, votes, ballots)
         self._persist(Announced(slot, count.question, answer, votes, ballots))
         self._phase(slot, "tell")
         self._learn(count.result)
         self._broadcast(count.result)
         self._close(slot, count)
+
+    def _enough(self, ticks: int) -> int:
+        """Return how many votes are waited for, ``ticks`` after the question."""
+        n = len(self.members)
+        return n if ticks < self._patience else majority(n)
+
+    def _winner(self, votes: Mapping[Value, float]) -> Value:
+        return min(votes, key=lambda option: (-votes[option], option))
 
     def _tally(self, ballots: Mapping[int, Value]) -> dict[Value, float]:
         tally: dict[Value, float] = {}

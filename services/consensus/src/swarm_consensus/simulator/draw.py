@@ -66,7 +66,6 @@ class _Draft:
         self.sync_ms = (0, 0)
         self.lost: frozenset[int] = frozenset()
         self.liars: dict[int, str] = {}
-        self.asked: tuple[int, ...] = ()
 
     def change(self, **network: object) -> None:
         """Change the network while there is chaos."""
@@ -145,16 +144,6 @@ def _crash(draft: _Draft) -> None:
     """Let agents crash and come back, some only after the chaos, and as many never as the model has."""
     random, most = draft.random, draft.mechanism.crashes(draft.n)
     draft.sync_ms = random.choice(((0, 0), (0, 5), (1, 30)))
-    # Who collects votes may not crash in the model of voting: its voters may, and never more than a minority.
-    whom = [agent for agent in draft.members if not draft.mechanism.votes or agent not in draft.asked]
-    most = min(most, len(whom))
-    if not most and draft.mechanism.votes:
-        return
-    if draft.mechanism.votes:
-        for agent in sorted(random.sample(whom, random.randint(1, most))):
-            began, ended = draft.spell()
-            draft.actions += [Crash(began, agent), Restart(ended, agent)]
-        return
     for _ in range(random.randint(1, 3)):
         began, ended = draft.spell()
         shape = random.choice(("leader", "some", "all", "one after the other"))
@@ -168,15 +157,28 @@ def _crash(draft: _Draft) -> None:
             down = draft.members if shape == "all" else draft.some(1, max(1, most))
             draft.actions += [Crash(began, agent) for agent in down]
             draft.actions += [Restart(ended, agent) for agent in down]
-    draft.lost = frozenset(draft.some(0, most)) if random.random() < 0.5 else frozenset()
-    draft.actions += [Crash(draft.spell()[0], agent) for agent in sorted(draft.lost)]
+    if random.random() < 0.5:
+        _lose(draft, random.randint(0, most))
+
+
+def _lose(draft: _Draft, size: int) -> None:
+    """Let agents crash and not come back while the chaos lasts; who is not of the core does not come back then."""
+    if not draft.mechanism.votes:
+        draft.lost = frozenset(draft.some(size, size))
+        draft.actions += [Crash(draft.spell()[0], agent) for agent in sorted(draft.lost)]
+        return
+    # The model of voting has voters that crash, and not that who collects stays away: these never collected anything.
+    draft.lost = frozenset(draft.some(size, size))
+    draft.actions = [
+        action for action in draft.actions if not (isinstance(action, Restart) and action.agent in draft.lost)
+    ]
+    draft.actions += [Crash(0, agent) for agent in sorted(draft.lost)]
 
 
 def _crash_more(draft: _Draft) -> None:
     """Let one agent more crash than may, before anything is asked for after the chaos; none comes back."""
     size = min(draft.n, draft.mechanism.crashes(draft.n) + 1)
-    draft.lost = frozenset(draft.some(size, size))
-    draft.actions += [Crash(draft.spell()[0], agent) for agent in sorted(draft.lost)]
+    _lose(draft, size)
 
 
 def _clock(draft: _Draft) -> None:
@@ -252,7 +254,6 @@ def draw(mechanism: Mechanism, agents: int, fault: str, seed: int, *, values: in
     ]
     random = Random(f"{seed}/{agents}/{mechanism.name}/{fault}")  # noqa: S311
     draft = _Draft(mechanism, agents, chaos_ms, random)
-    draft.asked = tuple(submit.agent for submit in submits)
     if fault != "none":
         _DRAWN[fault](draft)
     for _ in range(random.randint(0, 2)):

@@ -274,7 +274,7 @@ class EmergenceMeasured(Data, frozen=True, kw_only=True):
     """Of a two-sided permutation test of the difference of means."""
     shares: dict[str, float] = {}
     """Further shares, by name. Of cascades: ``right_cascade``, ``wrong_cascade`` and ``no_cascade`` of all repetitions,
-    each with ``_expected`` beside it (Bikhchandani, Hirshleifer and Welch 1992, equations 1 and 2)."""
+    each with ``_expected`` beside it (Bikhchandani, Hirshleifer and Welch 1992, section II A)."""
     elapsed_s: float
 
 

@@ -1,6 +1,6 @@
 """Information cascades: rational agents that follow one another, right or wrong.
 
-The model is that of Bikhchandani, Hirshleifer and Welch (1992, section II). The world is good or bad, as a fair coin
+The model is that of Bikhchandani, Hirshleifer and Welch (1992, section II A). The world is good or bad, as a fair coin
 fell. Agents choose one after another, each once: adopt or reject. Each has a private signal that is right with
 ``accuracy`` and sees what those before it chose, not what they knew. It chooses what is likelier by Bayes' rule, and
 tosses a coin where both are as likely. Once what is seen weighs more than any one signal, the next agent chooses the
@@ -8,7 +8,7 @@ same whatever its own signal says, and tells those behind it nothing: a cascade,
 
 What is measured is conformity: the share of agents that chose what most chose. The null model is the same agents with
 the same accuracy who see their own signals only. What a cascade makes alike is not what is right: how many cascades
-are wrong stands beside, with what the paper's equations (1) and (2) expect.
+are wrong stands beside, with what theory expects.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def shares(choices: Choices, accuracy: float) -> dict[str, float]:
 
 
 def expected(agents: int, accuracy: float) -> tuple[float, float, float]:
-    """Return the chances of a right, a wrong and no cascade after ``agents`` choices (equations 1 and 2).
+    """Return the chances of a right, a wrong and no cascade after ``agents`` choices (section II A).
 
     Agents decide in pairs: two that choose the same start a cascade, two that differ leave all as it was. Of an odd
     number the last one alone can start none.

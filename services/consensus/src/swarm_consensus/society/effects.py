@@ -27,7 +27,7 @@ class Effect(msgspec.Struct, frozen=True):
 def effect(observed: Floats, null: Floats, stream: list[int]) -> Effect:
     """Compare two independent samples, ``(repetitions,)`` each; the same arguments give the same.
 
-    Cliff 1993, equation 1, and resamples of both sides, each for itself. The p-value counts the observed split among
+    Cliff 1993, and resamples of both sides, each for itself. The p-value counts the observed split among
     the permutations (Phipson and Smyth 2010), so it is never 0.
     """
     over = np.sign(observed[:, np.newaxis] - null)

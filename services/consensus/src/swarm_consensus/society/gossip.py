@@ -1,4 +1,4 @@
-"""Gossip: agents that call one another at random until all know what one knew (Demers et al. 1987, section 1.3).
+"""Gossip: agents that call one another at random until all know what one knew (anti-entropy: Demers et al. 1987).
 
 In each round every agent calls one other, drawn at random:
 

@@ -52,7 +52,7 @@ class EmergeParams(msgspec.Struct, frozen=True, kw_only=True):
     agents: int = 20
     repetitions: int = 200
     learning: float = 1.0
-    """Of ``specialisation``: how fast thresholds follow what an agent does, in multiples of the paper's; 0: not."""
+    """Of ``specialisation``: how fast thresholds follow what an agent does, in multiples of the usual; 0: not."""
     jobs: int = 2
     """Of ``specialisation``: how many kinds of work there are."""
     accuracy: float = 0.7

@@ -14,7 +14,7 @@ protocol otherwise).
 
 Weights are learned: of earlier questions the truth has come out, and an agent that was right ``r`` times of ``k``
 counts the log-odds of ``(r + 1) / (k + 2)`` (Laplace's rule of succession), the optimum if competences were known and
-signals independent (Nitzan and Paroush 1982, theorem 1). No vote counts against who cast it: who was wrong more often
+signals independent (Nitzan and Paroush 1982). No vote counts against who cast it: who was wrong more often
 than right counts 0, for it could tell the truth at any time.
 """
 

@@ -1,6 +1,6 @@
 """Division of labour out of local rules: response thresholds that follow what an agent does.
 
-The model is that of Theraulaz, Bonabeau and Deneubourg (1998, section 2). There are kinds of work, each with a stimulus
+The model is that of Theraulaz, Bonabeau and Deneubourg (1998). There are kinds of work, each with a stimulus
 ``s`` that all feel; it grows by ``DEMAND`` a step and falls with everybody who is at it. An idle agent meets one kind
 of work a step, drawn at random, and takes it up with probability ``s² / (s² + θ²)``, where ``θ`` is its own threshold
 for that work. Who is at work stops with probability ``STOP`` a step. While an agent does a work its threshold for it
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from swarm_common.resampling import Floats
 from swarm_consensus.scoring import settled_all
 
-DEMAND, WORK, STOP = 1.0, 3.0, 0.2  # δ, α and p of the paper
+DEMAND, WORK, STOP = 1.0, 3.0, 0.2  # δ, α and p in the paper's letters
 LEARN, FORGET = 10.0, 1.0  # ξ and φ
 FIRST, LEAST, MOST = 500.0, 1.0, 1000.0  # θ at first, and its bounds
 STEPS, WINDOW = 3000, 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -31,70 +32,66 @@ RECORDS: list[Record] = [Opened(0, "a?"), Cast(3, 1, "yes"), Announced(0, "a?", 
 # -- disks -------------------------------------------------------------------------------------------------
 
 
-def written(path: Path, *, sync: bool) -> int:
+def written(path: Path) -> int:
     """Write all records and return where they end."""
-    one = Disk(path, KINDS, sync=sync)
+    one = Disk(path, KINDS)
     one.restore()
     for record in RECORDS:
         one.write([record])
-    if sync:
-        one.sync()
+    one.sync()
     one.close()
     return one._at
 
 
-def restored(path: Path, *, sync: bool) -> list[Record]:
-    one = Disk(path, KINDS, sync=sync)
+def restored(path: Path) -> list[Record]:
+    one = Disk(path, KINDS)
     found = one.restore()
     one.close()
     return found
 
 
-@pytest.mark.parametrize("sync", [False, True])
-def test_what_was_written_is_found_again_in_order(tmp_path: Path, sync: bool) -> None:
-    written(tmp_path / "log", sync=sync)
-    assert restored(tmp_path / "log", sync=sync) == RECORDS
+def test_what_was_written_is_found_again_in_order(tmp_path: Path) -> None:
+    written(tmp_path / "log")
+    assert restored(tmp_path / "log") == RECORDS
 
 
-@pytest.mark.parametrize("sync", [False, True])
-def test_a_torn_tail_is_dropped_wherever_it_is_torn(tmp_path: Path, sync: bool) -> None:
+def test_a_torn_tail_is_dropped_wherever_it_is_torn(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    end = written(path, sync=sync)
+    end = written(path)
     whole = path.read_bytes()[:end]
     for length in range(end):
         path.write_bytes(whole[:length])
-        found = restored(path, sync=sync)
+        found = restored(path)
         assert found == RECORDS[: len(found)]
         assert len(found) < len(RECORDS)
     path.write_bytes(whole[: end - 1] + bytes([whole[-1] ^ 1]))
-    assert restored(path, sync=sync) == RECORDS[:-1]
+    assert restored(path) == RECORDS[:-1]
 
 
 def test_what_stood_behind_a_torn_record_never_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    end = written(path, sync=True)
+    end = written(path)
     data = bytearray(path.read_bytes()[:end])
     data[8 + 4] ^= 1  # within the first record: the two after it are whole
     path.write_bytes(bytes(data))
-    one = Disk(path, KINDS, sync=True)
+    one = Disk(path, KINDS)
     assert one.restore() == []
     one.write([RECORDS[0]])  # as long as the one that was torn
     one.sync()
     one.close()
-    assert restored(path, sync=True) == RECORDS[:1]
+    assert restored(path) == RECORDS[:1]
 
 
 def test_a_disk_grows_beyond_what_was_written_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "_AHEAD", 64)
-    monkeypatch.setattr(disk, "_ZEROS", bytes(64))
-    one = Disk(tmp_path / "log", KINDS, sync=True)
+    monkeypatch.setattr(disk, "_AHEAD", mmap.PAGESIZE)
+    one = Disk(tmp_path / "log", KINDS)
     one.restore()
-    many = [Cast(number, 0, "x" * (number % 90)) for number in range(100)]
+    many = [Cast(number, 0, "x" * (number % 90) * 9) for number in range(300)]
     for record in many:
         one.write([record])
         one.sync()
     one.close()
-    assert restored(tmp_path / "log", sync=True) == many
+    assert restored(tmp_path / "log") == many
 
 
 # -- persist, then send ------------------------------------------------------------------------------------
@@ -154,7 +151,7 @@ async def test_nothing_is_sent_before_the_disk_has_what_it_rests_on(
     assert happened == ["synced", "sent"]
     assert b"PUB wire.r.1.1 " in line.written
     agent.disk.close()
-    assert [type(record) for record in restored(agent.disk.path, sync=True)] == [Cast]
+    assert [type(record) for record in restored(agent.disk.path)] == [Cast]
 
 
 async def test_one_sync_serves_all_that_came_together(

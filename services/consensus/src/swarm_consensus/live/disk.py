@@ -3,12 +3,14 @@
 What is on it after a crash is a prefix of what was written: reading ends at the first record that is not whole (a *torn
 tail*), and what comes after is cut off, so that it can never be taken for something newer.
 
-With ``sync`` the file's space is written with zeros ahead of need. The disk then has to write the records' blocks
-alone, and not the file system's journal as well, each time: the length of the file does not change.
+The file is written with zeros ahead of need, and its records end where a length is 0. It is mapped into memory: what is
+written there is the system's at once and outlives this process, without a system call; and as the file's length does
+not change, a sync has to write the records' blocks alone, and not the file system's journal as well.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 import zlib
@@ -21,25 +23,27 @@ import msgspec
 from swarm_consensus.protocols.core import Record
 
 _HEAD = struct.Struct("<II")
-_AHEAD = 1 << 20
-_ZEROS = bytes(_AHEAD)
+_AHEAD = 1 << 18
 
 
 class Disk:
     """One file. :meth:`write` puts records into it, :meth:`sync` waits until they are on the disk."""
 
-    def __init__(self, path: Path, kinds: tuple[type[Record], ...], *, sync: bool) -> None:
+    def __init__(self, path: Path, kinds: tuple[type[Record], ...]) -> None:
         self.path = path
         self.syncs = 0
         """How often the disk was waited for."""
         self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(Union[kinds]).decode  # noqa: UP007
-        self._sync = sync
+        self._decode = msgspec.msgpack.Decoder(Union[kinds]).decode  # noqa: UP007 - known at run time alone
         self._at = self._room = 0
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._map: mmap.mmap | None = None
 
     def restore(self) -> list[Record]:
-        """Return the records that are whole, in the order they were written, and cut off what follows them."""
+        """Return the records that are whole, in the order they were written, and cut off what follows them.
+
+        To be called once, before anything is written.
+        """
         data = self.path.read_bytes()
         found: list[Record] = []
         at = 0
@@ -52,21 +56,24 @@ class Disk:
             at += _HEAD.size + length
         os.ftruncate(self._file, at)
         self._at = self._room = at
-        if self._sync:
-            self._extend(0)
+        self._extend(0)
         return found
 
     def write(self, records: Sequence[Record]) -> None:
         """Append records. They outlive this process from now on, and the machine after the next :meth:`sync`."""
-        parts: list[bytes] = []
+        at = self._at
         for record in records:
             body = self._encode(record)
-            parts += (_HEAD.pack(len(body), zlib.crc32(body)), body)
-        data = b"".join(parts)
-        if self._sync and self._at + len(data) + _HEAD.size > self._room:
-            self._extend(len(data))
-        os.pwrite(self._file, data, self._at)
-        self._at += len(data)
+            start = at + _HEAD.size
+            end = start + len(body)
+            if end + _HEAD.size > self._room:
+                self._extend(end - self._at)
+            assert self._map is not None  # noqa: S101 - there is one since the restore
+            # The head last: without it, what a killed process has left of a record is no record.
+            self._map[start:end] = body
+            _HEAD.pack_into(self._map, at, len(body), zlib.crc32(body))
+            at = end
+        self._at = at
 
     def sync(self) -> None:
         """Wait until the disk has everything that was written."""
@@ -75,11 +82,17 @@ class Disk:
 
     def close(self) -> None:
         """Give back the file, which stays."""
+        if self._map is not None:
+            self._map.close()
         os.close(self._file)
 
     def _extend(self, need: int) -> None:
-        """Write zeros ahead: the end of the records is where a length is 0."""
-        while self._room < self._at + need + _HEAD.size:
-            os.pwrite(self._file, _ZEROS, self._room)
-            self._room += _AHEAD
-        os.fsync(self._file)
+        """Write zeros ahead, so that there is room for ``need`` bytes and the head that ends them."""
+        if self._map is not None:
+            self._map.close()
+        room = self._room
+        while room < self._at + need + _HEAD.size:
+            os.pwrite(self._file, bytes(_AHEAD), room)
+            room += _AHEAD
+        self._room = room
+        self._map = mmap.mmap(self._file, room)

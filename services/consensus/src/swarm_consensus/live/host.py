@@ -157,9 +157,7 @@ class Host:
             keys=keys_of(agent, hosting.secrets, hosting.publics),
             options=hosting.options,
         )
-        disk = Disk(
-            Path(hosting.directory) / f"agent-{agent}.log", self.mechanism.records, sync=hosting.fsync
-        )
+        disk = Disk(Path(hosting.directory) / f"agent-{agent}.log", self.mechanism.records)
         behaviour = hosting.liars.get(agent)
         lie = None if behaviour is None else self.mechanism.lies.get(behaviour, _silence)
         return Agent(self.mechanism.node(setup), setup, disk, lie, machine_for(self.mechanism))
@@ -311,16 +309,16 @@ class Host:
         self.wire.flush()
 
     def _release(self, agent: Agent, effects: Effects) -> None:
-        if effects.phases:
-            now = time.perf_counter_ns()
-            for slot, phase in effects.phases:
-                agent.phases.setdefault(slot, []).append((phase, now))
+        # What is known is known now, whatever else there is to do before somebody is told.
+        now = time.perf_counter_ns() if effects.phases or effects.decisions else 0
+        for slot, phase in effects.phases:
+            agent.phases.setdefault(slot, []).append((phase, now))
         if effects.messages:
             self._send(agent, effects.messages)
         if effects.snapshot is not None and agent.machine is not None:
             agent.machine.set(effects.snapshot.slot, effects.snapshot.state)
         for decision in effects.decisions:
-            self._note(agent, decision)
+            self._note(agent, decision, now)
 
     def _send(self, agent: Agent, messages: list[tuple[int, Message]]) -> None:
         if agent.lie is not None:
@@ -335,20 +333,19 @@ class Host:
             after = at + 1
             while after < end and (messages[after][1] is message or encode(messages[after][1]) == body):
                 after += 1
-            payload = name + body
-            if after - at == self._others and len({one for one, _ in messages[at:after]}) == self._others:
-                send(self._all, payload)  # the same to all others: published once, and counted once each
+            if after - at == self._others and len({to for to, _ in messages[at:after]}) == self._others:
+                send(self._all, name + body)  # the same to all others: published once, and counted once each
             else:
-                for one, _ in messages[at:after]:
-                    send(subjects[one], payload)
+                for to, _ in messages[at:after]:
+                    send(subjects[to], name + body)
             at = after
 
-    def _note(self, agent: Agent, decision: Decision) -> None:
+    def _note(self, agent: Agent, decision: Decision, now: int) -> None:
         agent.decided.append(decision)
         asked = decision.question or decision.value
         phases = agent.phases.pop(decision.slot, None)
         if self._turns is not None and self._turns.home is agent:
-            self._turns.decided(asked, decision, phases)
+            self._turns.decided(asked, decision, phases, now)
         if agent.machine is None:
             self._answer(agent, asked, decision.slot, decision.value, decision.certificate, "")
         else:
@@ -509,10 +506,11 @@ class _Turns:
         self._began = time.perf_counter_ns()
         self.client.ask(self._order.values[self._at], self._answered)
 
-    def decided(self, asked: Value, decision: Decision, phases: list[tuple[str, int]] | None) -> None:
-        """Take note that the agent beside has decided."""
+    def decided(
+        self, asked: Value, decision: Decision, phases: list[tuple[str, int]] | None, now: int
+    ) -> None:
+        """Take note that the agent beside has decided, and when."""
         if asked == self.client.asked:
-            now = time.perf_counter_ns()
             self._keep(
                 now, decision.slot, decision.value, decision.certificate, _durations(phases or [], now)
             )

@@ -1,0 +1,25 @@
+"""Task families: questions whose answers are known, drawn from a seed, and graded by a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from swarm_common.errors import UsageError
+from swarm_model_agent.families.core import Family
+from swarm_model_agent.families.joined import JOINED
+from swarm_model_agent.families.single import SINGLE
+
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (*SINGLE, *JOINED)}
+"""By name."""
+
+
+def family_of(name: str) -> Family:
+    """Return a family; raises :class:`UsageError` naming those there are."""
+    if name not in FAMILIES:
+        raise UsageError(
+            f"there is no task family {name!r}; there are {', '.join(FAMILIES)}",
+            field="params.family",
+            given=name,
+            allowed=", ".join(FAMILIES),
+        )
+    return FAMILIES[name]

@@ -9,6 +9,7 @@ The way is that of etcd's datadriven tests. ``REWRITE=1 pytest`` writes what com
     deliver                          all messages on their way, and those they lead to, until it is quiet
     trace [N]                        the same, showing them (N: so many alone)
     lose A                           what is on its way from and to A is lost
+    hold A, release                  what is on its way from A waits; it goes on
     cut A [B ...], heal              messages from and to these agents are lost from now on; no more
     propose A VALUE ..., read A R, compact A SLOT
     crash A, restart A
@@ -79,6 +80,7 @@ class Swarm:
         self.nodes: list[Raft | None] = []
         self.disks: list[list[Record]] = []
         self.way: deque[tuple[int, int, Message]] = deque()
+        self.held: list[tuple[int, int, Message]] = []
         self.cuts: set[int] = set()
         self.lines: list[str] = []
         self.seen: list[str] = []
@@ -141,6 +143,14 @@ class Swarm:
 
     def do_lose(self, agent: str) -> None:
         self.way = deque(one for one in self.way if int(agent) not in one[:2])
+
+    def do_hold(self, agent: str) -> None:
+        self.held = [one for one in self.way if one[0] == int(agent)]
+        self.way = deque(one for one in self.way if one[0] != int(agent))
+
+    def do_release(self) -> None:
+        self.way.extend(self.held)
+        self.held = []
 
     def do_cut(self, *agents: str) -> None:
         self.cuts |= {int(agent) for agent in agents}

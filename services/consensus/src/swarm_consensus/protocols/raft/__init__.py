@@ -95,4 +95,5 @@ MECHANISM = Mechanism(
     counted_until="decided",
     checks=(Agreement, Integrity, RaftInvariants),
     lies={"equivocation": _equivocation, "wrong_value": _wrong_value},
+    variations={"batch": (1, 2), "window": (1, 2)},
 )

@@ -196,6 +196,7 @@ class Raft(Node):
         self.vote = None
         self._write_vote()
         self._leader = None
+        self._asked.clear()
         if self.state != "follower":
             self._retire("a higher term")
 
@@ -436,7 +437,9 @@ class Raft(Node):
             return None
         if self.state != "leader" or self._stale(term):
             return None
-        follower = self._followers[sender]
+        follower = self._followers.get(sender)
+        if follower is None:
+            return None
         follower.heard = True
         if self._reads and round_ > self._rounds.get(sender, 0):
             self._rounds[sender] = round_

@@ -1,8 +1,8 @@
 """What must hold of PBFT (Castro and Liskov 1999), whatever at most f agents do.
 
 Judged by what honest replicas have on disk, send and decide, not by what they believe; and by counting anew, not with
-the protocol's own arithmetic. Signatures are not verified here: where a proof names an honest agent, that agent must
-have sent what it is said to have signed.
+the protocol's own arithmetic. Where a proof names an honest agent, that agent must have sent what it is said to have
+signed; where it names a liar in a prepared certificate, the signature is verified: others will have to.
 
 =============================== ======================================================================================
 one vote                         in a view and slot an honest replica sends one pre-prepare, prepare and commit at most,
@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from swarm_consensus.protocols.core import Decision, Effects, Message, Node, Record, Value, Violated
+from swarm_consensus.protocols.core import Decision, Effects, Keys, Message, Node, Record, Value, Violated
 from swarm_consensus.protocols.pbft.messages import (
     NULL,
     Accepted,
@@ -40,6 +40,8 @@ from swarm_consensus.protocols.pbft.messages import (
     PrePrepare,
     ViewChange,
     digest,
+    to_prepare,
+    to_propose,
 )
 
 
@@ -82,6 +84,7 @@ class PbftInvariants:
         self._known = {agent: _Known() for agent in honest}
         self._members: tuple[int, ...] = ()
         self._quorum = self._faulty = 0
+        self._keys: Keys | None = None
         self._prepared: dict[tuple[int, int], str] = {}  # by view and slot, what honest agents committed to
         self._commits: dict[tuple[int, int], int] = {}  # how many honest agents did
         self._bound: dict[
@@ -111,6 +114,7 @@ class PbftInvariants:
         """Look at records, then at what is sent, then at decisions."""
         if not self._members:
             self._count(node.members)
+            self._keys = getattr(node, "keys", None)
         agent = node.id
         known = self._known[agent]
         for record in effects.persist:
@@ -167,11 +171,19 @@ class PbftInvariants:
         where = f"agent {agent}'s certificate for {certificate.value!r} in view {view}, slot {slot}"
         if len(signers - {primary}) < self._quorum - 1 or not signers.issubset(self._members):
             raise Violated(invariant, f"{where} has prepares of {sorted(signers)} alone")
-        if primary != agent and primary in self._known and self._known[primary].proposed.get(place) != what:
+        if primary not in self._known:
+            self._verify(invariant, where, primary, to_propose(view, slot, what), certificate.proposed)
+        elif primary != agent and self._known[primary].proposed.get(place) != what:
             raise Violated(invariant, f"{where} is not what its honest primary {primary} proposed")
-        for signer in certificate.signers:
-            if signer != agent and signer in self._known and self._known[signer].prepares.get(place) != what:
+        for signer, signature in zip(certificate.signers, certificate.signatures, strict=True):
+            if signer not in self._known:
+                self._verify(invariant, where, signer, to_prepare(view, slot, what), signature)
+            elif signer != agent and self._known[signer].prepares.get(place) != what:
                 raise Violated(invariant, f"{where} names agent {signer}, who has sent no such prepare")
+
+    def _verify(self, invariant: str, where: str, signer: int, payload: bytes, signature: bytes) -> None:
+        if self._keys is not None and not self._keys.verify(signer, payload, signature):
+            raise Violated(invariant, f"{where} is no proof: agent {signer} did not sign that")
 
     def _entered(self, agent: int, known: _Known, record: Entered) -> None:
         new = record.new_view

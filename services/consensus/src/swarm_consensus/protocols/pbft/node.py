@@ -33,7 +33,7 @@ Options, in ticks: ``timeout`` (until a view is left, 30), ``retry`` (until remi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from swarm_common.errors import UsageError
 from swarm_consensus.protocols.core import (
@@ -186,7 +186,8 @@ class Replica(Node):
         n = len(self.members)
         self._quorum = self._quorum_of(n)
         self._weak = faulty(n) + 1
-        self._keys = setup.keys
+        self.keys = self._keys = setup.keys
+        """Its own secret and everybody's public keys; checks verify with them."""
         self._verifier = Verifier(self.members, self._quorum, self._window, setup.keys)
 
         self.view = 0
@@ -467,11 +468,14 @@ class Replica(Node):
     # --- checkpoints (4.3) --------------------------------------------------------------------------------
 
     def _check(self, number: int) -> None:
-        signature = self._keys.sign(to_check(number, self._history))
-        message = Checkpoint(number, self._history, signature)
-        self._broadcast(message)
-        self._checkpoints.setdefault(number, {})[self.id] = message
+        self._vouch(number, self._history)
+        self._broadcast(self._checkpoints[number][self.id])
         self._consider_stable(number)
+
+    def _vouch(self, number: int, history: str) -> None:
+        """Count this replica's own checkpoint."""
+        message = Checkpoint(number, history, self._keys.sign(to_check(number, history)))
+        self._checkpoints.setdefault(number, {})[self.id] = message
 
     @on(Checkpoint)
     def _checkpoint(self, sender: int, message: Checkpoint) -> None:
@@ -835,13 +839,16 @@ class Replica(Node):
         if not persisted:
             return
         disk = _Disk()
+        histories: dict[int, str] = {}
         for record in persisted:
             if isinstance(record, Chosen):
                 self._apply(record.slot, record.value, record.proof, record.told)
+                histories[record.slot] = self._history
             else:
                 disk.take(record)
         self._stable, self._snapshot, self._new_view = disk.stable, disk.snapshot, disk.new_view
         self._come_back(disk.view, serving=disk.serving)
+        self._vouch_again(histories)
         self._next = self._stable.slot + 1
         for number in sorted(disk.certificates):
             if number > self._stable.slot:
@@ -865,6 +872,12 @@ class Replica(Node):
             self._become(state if serving else "changing", "came back")
         self._turn_to(view)
         self._serving = view if serving else None
+
+    def _vouch_again(self, histories: Mapping[int, str]) -> None:
+        """Make those checkpoints again that are not stable: a quorum may need them."""
+        for number, history in histories.items():
+            if number > self._stable.slot and (number + 1) % self._interval == 0:
+                self._vouch(number, history)
 
     def _accept_again(self, number: int, accepted: PrePrepare | Accepted) -> None:
         """Stand by what was accepted, and by the votes for it, before the crash."""

@@ -198,7 +198,7 @@ class Server:
             records = []
             if self._directory is not None:
                 self._directory.mkdir(parents=True, exist_ok=True)
-                self._disk = Disk(self._directory / f"{self.name}.log", self._mechanism.records, sync=True)
+                self._disk = Disk(self._directory / f"node-{agent + 1}.log", self._mechanism.records)
                 records = self._disk.restore()
             self._carry_out(node, node.restore(records))
         self._reply(client, body, {"type": "init_ok"})

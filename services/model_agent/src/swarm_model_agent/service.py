@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from swarm_common import datafiles
 from swarm_common.errors import SwarmError, TaskFailed, UsageError
 from swarm_common.events import Data
-from swarm_common.events.agent import PartTrained, TaskDone
+from swarm_common.events.agent import Acted, Graded, PartTrained, TaskDone, TasksPosed
 from swarm_common.runtime.context import Context
 from swarm_common.runtime.host import usable_cores
 from swarm_common.runtime.service import Service, Work
@@ -78,6 +79,40 @@ async def assemble(work: Work) -> Sequence[Data]:
     params = read(work.task.params, AssembleParams)
     parts = [data for _, data in await work.inputs_of(PartTrained)]
     return assembling.assemble(work.task.task, params.model, parts)
+
+
+@service.task("pose", lane="io", pure=True)
+async def pose(work: Work) -> TasksPosed:
+    """Draw questions of a task family."""
+    from swarm_model_agent.families import posing  # noqa: PLC0415 - most runs ask no questions
+
+    return posing.pose(work.task.task, read(work.task.params, posing.PoseParams))
+
+
+@service.task("pose_file", lane="io", pure=False)
+async def pose_file(work: Work) -> TasksPosed:
+    """Draw questions of a user's file."""
+    from swarm_model_agent.families import posing  # noqa: PLC0415
+
+    params = read(work.task.params, posing.PoseParams)
+    file = datafiles.parse(params.file, "params.file")
+    if _files is None:
+        raise SwarmError(f"{file} lies in the object store, and no broker is there to fetch it from")
+    async with _files.holding(params.file):
+        return posing.pose_file(work.task.task, params, Path(_store) / FILES / file.sha256, file.name)
+
+
+@service.task("grade", lane="io", pure=True)
+async def grade(work: Work) -> Graded:
+    """Hold answers against the right ones."""
+    from swarm_model_agent.families import posing  # noqa: PLC0415
+
+    params = read(work.task.params, posing.GradeParams)
+    posed = await work.inputs_of(TasksPosed)
+    if len(posed) != 1:
+        raise UsageError(f"the task needs one agent.tasks_posed; it has {len(posed)}", field="needs")
+    acted = {data.task: data for _, data in await work.inputs_of(Acted)}
+    return posing.graded(work.task.task, params, posed[0][1], acted)
 
 
 def _in_a_worker(kind: str) -> Callable[[Work], Awaitable[Sequence[Data]]]:

@@ -1,0 +1,159 @@
+"""The tasks `pose`, `pose_file` and `grade`: questions are drawn, and answers held against the right ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from swarm_common.errors import InvalidEvent, UsageError
+from swarm_common.events.agent import Acted, Graded, Item, TasksPosed
+from swarm_common.llm import Choices
+from swarm_model_agent.families import family_of
+from swarm_model_agent.families.checking import CHECKERS, grade
+from swarm_model_agent.families.core import SPLITS, draw
+
+#: Of a user's file: longer lines are no questions.
+_LONGEST_LINE = 64 * 1024
+_MOST_LINES = 10_000
+
+
+class PoseParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which questions."""
+
+    family: str = ""
+    split: str = "test"
+    count: Annotated[int, Meta(ge=1)] = 20
+    seed: int = 42
+    file: str = ""
+    """For `pose_file`: name and content of the user's questions, ``tasks.jsonl@sha256:<hex>``."""
+
+
+class GradeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which answers."""
+
+    answers: dict[str, str]
+    """By the index of the question among those posed: the task whose agent spoke for the swarm."""
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of a user's file."""
+
+    input: str
+    answer: str
+    checker: str = "exact"
+    choices: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    id: str = ""
+
+
+def pose(task: str, params: PoseParams) -> TasksPosed:
+    """Return questions of a family; raises :class:`UsageError` for a family, split or number that there is not."""
+    family = family_of(params.family)
+    items = draw(family, params.split, params.count, params.seed)
+    return TasksPosed(task=task, family=family.name, split=params.split, chance=family.chance, items=items)
+
+
+def pose_file(task: str, params: PoseParams, path: Path, name: str) -> TasksPosed:
+    """Return questions of a user's file.
+
+    A line is a JSON object with ``input``, ``answer`` and, where wanted, ``checker``, ``choices``, ``parts``, ``id``.
+    Lines are dealt out to the splits by their place: no two splits share one. A file of one or two is not dealt out.
+
+    Raises:
+        UsageError: A line is no question, or the split has fewer than ``count``.
+    """
+    items = read_items(path.read_bytes(), name)
+    place = SPLITS.index(params.split) if params.split in SPLITS else -1
+    if place < 0:
+        raise UsageError(
+            f"params.split is {params.split!r}; there are {', '.join(SPLITS)}", field="params.split"
+        )
+    mine = items if len(items) < len(SPLITS) else items[place :: len(SPLITS)]
+    if params.count > len(mine):
+        raise UsageError(
+            f"params.items is {params.count}; {name} has {len(items)} questions, {len(mine)} of them in split "
+            f"{params.split}",
+            field="params.items",
+            given=str(params.count),
+            allowed=f"1 to {len(mine)}",
+        )
+    drawn = Random(f"{params.seed}/{name}/{params.split}").sample(mine, params.count)  # noqa: S311 - seeded
+    return TasksPosed(task=task, family=name, split=params.split, chance=_chance(drawn), items=tuple(drawn))
+
+
+def read_items(body: bytes, name: str) -> list[Item]:
+    """Return the questions of a file; raises :class:`UsageError` that names the line and what is wrong with it."""
+    found: list[Item] = []
+    for number, line in enumerate(body.splitlines(), start=1):
+        if not line.strip():
+            continue
+        if len(found) == _MOST_LINES or len(line) > _LONGEST_LINE:
+            raise UsageError(
+                f"{name}, line {number}: a file has at most {_MOST_LINES} questions of {_LONGEST_LINE} bytes",
+                field="params.tasks",
+            )
+        try:
+            given = msgspec.json.decode(line, type=_Line)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise UsageError(
+                f"{name}, line {number}: {error}; a line is a JSON object with input, answer and, where wanted, "
+                "checker, choices, parts and id",
+                field="params.tasks",
+            ) from None
+        found.append(_item(given, name, number))
+    if not found:
+        raise UsageError(f"{name} has no question", field="params.tasks")
+    return found
+
+
+def graded(task: str, params: GradeParams, posed: TasksPosed, acted: Mapping[str, Acted]) -> Graded:
+    """Return what each answer is worth, in the order of the questions.
+
+    Raises:
+        InvalidEvent: A question or a task is named that is not among the inputs.
+    """
+    grades = []
+    for index in sorted(params.answers, key=int):
+        said = acted.get(params.answers[index])
+        if said is None or not 0 <= int(index) < len(posed.items):
+            raise InvalidEvent(
+                f"question {index}, answered by {params.answers[index]}, is not among the inputs",
+                field="answers",
+            )
+        grades.append(grade(posed.items[int(index)], said.text))
+    return Graded(task=task, grades=tuple(grades))
+
+
+def _item(given: _Line, name: str, number: int) -> Item:
+    if given.checker not in CHECKERS:
+        raise UsageError(
+            f"{name}, line {number}: checker is {given.checker!r}; there are {', '.join(CHECKERS)}",
+            field="params.tasks",
+            given=given.checker,
+            allowed=", ".join(CHECKERS),
+        )
+    if given.choices and given.checker == "exact" and given.answer not in given.choices:
+        raise UsageError(
+            f"{name}, line {number}: the answer {given.answer!r} is none of the choices", field="params.tasks"
+        )
+    return Item(
+        id=given.id or f"{name}/{number}",
+        question=given.input,
+        parts=given.parts,
+        constraint=Choices(given.choices) if given.choices else None,
+        answer=given.answer,
+        checker=given.checker,
+    )
+
+
+def _chance(items: Sequence[Item]) -> float:
+    """Return the mean score of guessing among the choices; 0 for questions without."""
+    shares = [
+        1 / len(item.constraint.options) if isinstance(item.constraint, Choices) else 0.0 for item in items
+    ]
+    return sum(shares) / len(shares)

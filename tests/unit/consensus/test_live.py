@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from swarm_common.errors import UsageError
+from swarm_consensus.keyvalue import encode
 from swarm_consensus.live import applying, disk, opinions
 from swarm_consensus.live.client import Client
 from swarm_consensus.live.disk import Disk
@@ -297,20 +298,19 @@ def test_where_agents_lie_a_client_wants_to_hear_it_twice_and_asks_all_again() -
 # -- registers over decisions ------------------------------------------------------------------------------
 
 
-def test_registers_answer_in_the_order_of_slots_and_each_operation_once() -> None:
+def test_registers_answer_in_the_order_of_slots() -> None:
     registers = applying.Registers()
-    write = applying.encode(applying.Operation(0, 0, "write", "r", 5))
-    read = applying.encode(applying.Operation(1, 0, "read", "r"))
-    later = applying.encode(applying.Operation(2, 0, "write", "r", 6))
+    write, read = (encode(applying.command(client, 0, value)) for client, value in ((0, 5), (1, None)))
     assert registers.apply(Decision(1, read)) == []
-    assert registers.apply(Decision(0, write)) == [(write, 0, "null"), (read, 1, "5")]
-    assert registers.apply(Decision(2, later)) == [(later, 2, "null")]
-    assert registers.apply(Decision(3, write)) == [(write, 3, "null")]  # again: has no effect
-    again = applying.Registers()
-    again.set(3, registers.state())
-    last = applying.encode(applying.Operation(1, 1, "read", "r"))
-    assert again.apply(Decision(4, last)) == [(last, 4, "6")]
-    assert again.apply(Decision(5, "nothing of the kind")) == [("nothing of the kind", 5, "")]
+    done = registers.apply(Decision(0, write))
+    assert [(value, slot) for value, slot, _ in done] == [(write, 0), (read, 1)]
+    assert applying.read_of(done[1][2]) == 5
+    assert registers.apply(Decision(2, "nothing of the kind")) == []
+
+
+def test_a_liars_result_is_none() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        applying.read_of("not [5, null]")
 
 
 def test_agents_are_right_as_often_as_they_are_competent() -> None:

@@ -30,8 +30,7 @@ import msgspec
 
 from swarm_common.errors import BrokerUnavailable
 from swarm_common.mechanisms import MECHANISMS as MODULES
-from swarm_consensus.live import opinions
-from swarm_consensus.live.applying import Machine, machine_for
+from swarm_consensus.live import applying, opinions
 from swarm_consensus.live.client import Client
 from swarm_consensus.live.disk import Disk
 from swarm_consensus.live.keys import keys_of
@@ -96,7 +95,7 @@ class Agent:
     )
 
     def __init__(
-        self, node: Node, setup: Setup, disk: Disk, lie: Lie | None, machine: Machine | None
+        self, node: Node, setup: Setup, disk: Disk, lie: Lie | None, machine: applying.Registers | None
     ) -> None:
         self.id = setup.id
         self.node = node
@@ -160,7 +159,7 @@ class Host:
         disk = Disk(Path(hosting.directory) / f"agent-{agent}.log", self.mechanism.records)
         behaviour = hosting.liars.get(agent)
         lie = None if behaviour is None else self.mechanism.lies.get(behaviour, _silence)
-        return Agent(self.mechanism.node(setup), setup, disk, lie, machine_for(self.mechanism))
+        return Agent(self.mechanism.node(setup), setup, disk, lie, applying.machine_for(self.mechanism))
 
     async def run(self) -> int:
         """Serve until the driver ends; return the exit status."""
@@ -346,11 +345,11 @@ class Host:
         phases = agent.phases.pop(decision.slot, None)
         if self._turns is not None and self._turns.home is agent:
             self._turns.decided(asked, decision, phases, now)
-        if agent.machine is None:
-            self._answer(agent, asked, decision.slot, decision.value, decision.certificate, "")
-        else:
+        if agent.machine is not None:
             for value, slot, result in agent.machine.apply(decision):
                 self._answer(agent, value, slot, value, {}, result)
+        if agent.machine is None or not applying.is_command(decision.value):
+            self._answer(agent, asked, decision.slot, decision.value, decision.certificate, "")
 
     def _answer(
         self, agent: Agent, asked: Value, slot: int, value: Value, certificate: Mapping[str, Any], result: str

@@ -28,6 +28,7 @@ import msgspec
 from swarm_common.events import Array
 from swarm_common.events.consensus import Decided, Measured
 from swarm_consensus.checking.agreement import Agreement, Integrity
+from swarm_consensus.keyvalue import Command, encode
 from swarm_consensus.live import applying, opinions
 from swarm_consensus.live.client import Client
 from swarm_consensus.live.driver import Swarm, swarm
@@ -309,14 +310,10 @@ class _Load:
             return
         self.asked += 1
         at = self.asked
-        if self._swarm.mechanism.votes:
-            operation = None
-            value = f"question by {number} {count}"
-        else:
-            operation = applying.Operation(
-                number, count, "write" if at % 2 else "read", "r", at if at % 2 else None
-            )
-            value = applying.encode(operation)
+        operation = (
+            None if self._swarm.mechanism.votes else applying.command(number, count, at if at % 2 else None)
+        )
+        value = f"question by {number} {count}" if operation is None else encode(operation)
         called = time.perf_counter_ns()
 
         def done(answer: Answer | None) -> None:
@@ -332,24 +329,21 @@ class _Load:
 
         self._swarm.clients[number].ask(value, done)
 
-    def _remember(
-        self, operation: applying.Operation, answer: Answer | None, called: int, returned: int
-    ) -> None:
+    def _remember(self, operation: Command, answer: Answer | None, called: int, returned: int) -> None:
         value: Any = operation.value
-        known = answer is not None
-        if answer is not None and operation.f == "read":
+        if answer is not None and operation.f == "get":
             try:
-                value = applying.result_of(answer.result)
+                value = applying.read_of(answer.result)
             except msgspec.DecodeError:
                 value = answer.result  # a liar's word: no register ever held it
         self.history.append(
             Operation(
                 process=operation.client,
-                f=operation.f,
+                f="read" if operation.f == "get" else "write",
                 key=operation.key,
                 value=value,
                 called=called,
-                returned=returned if known else None,
+                returned=returned if answer is not None else None,
             )
         )
 

@@ -11,9 +11,9 @@ import pytest
 from swarm_common.errors import InvalidEvent, UsageError
 from swarm_common.events.agent import Acted, Grade, Item
 from swarm_common.llm import Choices, Usage
-from swarm_model_agent.families import FAMILIES, family_of
+from swarm_model_agent.families import FAMILIES, examples, family_of, guide
 from swarm_model_agent.families.checking import CHECKERS, grade
-from swarm_model_agent.families.core import LEAST, SPLITS, draw, examples, pool
+from swarm_model_agent.families.core import LEAST, SPLITS, draw, pool
 from swarm_model_agent.families.posing import GradeParams, PoseParams, graded, pose, pose_file, read_items
 
 NAMES = sorted(FAMILIES)
@@ -70,7 +70,9 @@ def test_draws_depend_on_the_seed_alone() -> None:
 
 
 def test_examples_come_from_train_and_show_every_answer() -> None:
-    shown = examples(FAMILIES["topic"])
+    shown = examples("topic")
+    assert shown == examples("document")
+    assert (examples("mine.jsonl"), guide("mine.jsonl"), guide("topic") != "") == ((), "", True)
     assert {item.answer for item in shown} == {"sports", "cooking", "weather", "computers"}
     assert {item.id.split("/")[1] for item in shown} == {"train"}
 

@@ -240,6 +240,10 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done one after another, each with the outcome of the one before."""
     constraint: Constraint | None = None
     """The form of an answer."""
+    part_constraint: Constraint | None = None
+    """The form of what is said of one piece."""
+    stage_constraints: tuple[Constraint, ...] = ()
+    """The form of each stage's outcome; empty: free."""
     answer: str
     """The right one, as ``checker`` takes it."""
     checker: str

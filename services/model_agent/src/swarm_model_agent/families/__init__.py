@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from swarm_common.errors import UsageError
+from swarm_common.events.agent import Item
+from swarm_model_agent.families import core
 from swarm_model_agent.families.core import Family
 from swarm_model_agent.families.joined import JOINED
 from swarm_model_agent.families.single import SINGLE
@@ -23,3 +25,15 @@ def family_of(name: str) -> Family:
             allowed=", ".join(FAMILIES),
         )
     return FAMILIES[name]
+
+
+def examples(name: str) -> tuple[Item, ...]:
+    """Return the examples that stand before a question of a family; none for a user's file."""
+    family = FAMILIES.get(name)
+    return () if family is None else core.examples(family, FAMILIES[family.shots_of or name])
+
+
+def guide(name: str) -> str:
+    """Return how to answer the questions of a family; empty for a user's file."""
+    family = FAMILIES.get(name)
+    return "" if family is None else family.guide

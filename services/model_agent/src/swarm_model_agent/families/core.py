@@ -32,7 +32,9 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     make: Callable[[Random], Item]
     """Draw one question, its ``id`` left empty; questions may repeat, and are kept once."""
     shots: int = 0
-    """Examples from ``train`` that stand before the question."""
+    """Examples that stand before a question or a piece of one."""
+    shots_of: str = ""
+    """The family whose examples they are, where a piece is a question of another family; empty: its own."""
     control: str = ""
     """``floor`` or ``ceiling``: what a model of this size cannot do, or cannot fail at; empty for the others."""
 
@@ -81,9 +83,9 @@ def draw(family: Family, split: str, count: int, seed: int) -> tuple[Item, ...]:
     return tuple(Random(f"{seed}/{family.name}/{split}").sample(items, count))  # noqa: S311
 
 
-def examples(family: Family) -> tuple[Item, ...]:
-    """Return the examples that stand before a question: as many as the family wants, different answers first."""
-    train = pool(family)["train"]
+def examples(family: Family, source: Family) -> tuple[Item, ...]:
+    """Return ``train`` questions of ``source``: as many as ``family`` wants, different answers first."""
+    train = pool(source)["train"]
     first: dict[str, Item] = {}
     for item in train:
         first.setdefault(item.answer, item)

@@ -6,10 +6,10 @@ from collections import Counter
 from random import Random
 
 from swarm_common.events.agent import Item
-from swarm_common.llm import Choices
+from swarm_common.llm import Choices, Grammar
 from swarm_model_agent.families import words
 from swarm_model_agent.families.core import Family, pick, some
-from swarm_model_agent.families.single import report, review
+from swarm_model_agent.families.single import MAIL, report, review
 
 _PIECES = 5
 _NOISE = 0.12
@@ -22,8 +22,9 @@ def _split_evidence(random: Random) -> Item:
     return Item(
         id="",
         question="What do most of the reviews say of their thing?\nSentiment:",
-        parts=tuple(f"Review: {text}" for text, _ in reviews),
+        parts=tuple(f"Review: {text}\nSentiment:" for text, _ in reviews),
         constraint=Choices(("positive", "negative")),
+        part_constraint=Choices(("positive", "negative")),
         answer=most,
         checker="exact",
     )
@@ -39,8 +40,9 @@ def _document(random: Random) -> Item:
     return Item(
         id="",
         question="What is the page about as a whole?\nTopic:",
-        parts=tuple(f"Text: {text}" for text, _ in reports),
+        parts=tuple(f"Text: {text}\nTopic:" for text, _ in reports),
         constraint=Choices(tuple(words.TOPICS)),
+        part_constraint=Choices(tuple(words.TOPICS)),
         answer=most,
         checker="exact",
     )
@@ -55,9 +57,10 @@ def _addresses(random: Random) -> Item:
         question="List all email addresses in the text, with commas between them.\nEmails:",
         parts=tuple(
             f"Text: {pick(random, ('Please write to', 'You can reach us at', 'Send it to'))} {address} "
-            f"about the {pick(random, words.THINGS)}."
+            f"about the {pick(random, words.THINGS)}.\nEmail:"
             for address in found
         ),
+        part_constraint=Grammar(MAIL),
         answer=", ".join(found),
         checker="set_f1",
     )
@@ -74,6 +77,7 @@ def _pipeline(random: Random) -> Item:
             f"Words: {' '.join(said)}\nLast word:",
             f"What kind of thing is this: {', '.join(sorted(kinds))}?\nKind:",
         ),
+        stage_constraints=(Choices(tuple(sorted(said))), Choices(tuple(sorted(kinds)))),
         constraint=Choices(tuple(sorted(kinds))),
         answer=kinds[-1],
         checker="exact",
@@ -108,6 +112,7 @@ JOINED = (
         guide="Name the topic of the text: sports, cooking, weather or computers.",
         make=_document,
         shots=4,
+        shots_of="topic",
     ),
     Family(
         name="addresses",
@@ -116,6 +121,7 @@ JOINED = (
         guide="Copy the email address from the text.",
         make=_addresses,
         shots=3,
+        shots_of="email",
     ),
     Family(
         name="pipeline",
@@ -123,7 +129,6 @@ JOINED = (
         chance=1 / 3,
         guide="Answer with one word.",
         make=_pipeline,
-        shots=3,
     ),
     Family(
         name="noisy_vote",

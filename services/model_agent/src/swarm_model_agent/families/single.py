@@ -10,7 +10,7 @@ from swarm_common.llm import Choices, Grammar, Schema
 from swarm_model_agent.families import words
 from swarm_model_agent.families.core import Family, pick, some
 
-_MAIL = 'root ::= [a-z] [a-z]{1,9} "." [a-z] [a-z]{1,9} "@" [a-z] [a-z]{1,9} ".com"'
+MAIL = 'root ::= [a-z] [a-z]{1,9} "." [a-z] [a-z]{1,9} "@" [a-z] [a-z]{1,9} ".com"'
 _RECORD = {
     "type": "object",
     "properties": {
@@ -84,7 +84,7 @@ def _email(random: Random) -> Item:
     return Item(
         id="",
         question=f"Text: {text}\nEmail:",
-        constraint=Grammar(_MAIL),
+        constraint=Grammar(MAIL),
         answer=address,
         checker="exact",
     )

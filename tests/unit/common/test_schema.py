@@ -152,7 +152,7 @@ def test_addresses_are_where_events_lie(one: EventType) -> None:
     assert found
     assert set(found.groupdict()) == set(channel["parameters"])
     for name, value in found.groupdict().items():
-        assert value == (read.run if name == "run" else getattr(read.data, name))
+        assert value == (read.run if name == "run" else str(getattr(read.data, name)))
 
 
 @every_type

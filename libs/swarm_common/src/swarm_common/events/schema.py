@@ -210,8 +210,11 @@ def _example_of(info: Any, name: str = "") -> Any:
     match info:
         case msgspec.inspect.StructType(cls=cls) if cls is Array:
             return {"dtype": "<f8", "shape": [2], "data": "AAAAAAAAAAAAAAAAAAAAAA=="}
-        case msgspec.inspect.StructType(fields=fields):
-            return {field.encode_name: _example_of(field.type, field.name) for field in fields}
+        case msgspec.inspect.StructType(fields=fields, tag_field=tag_field, tag=tag):
+            found = {field.encode_name: _example_of(field.type, field.name) for field in fields}
+            return found if tag_field is None else {tag_field: tag, **found}
+        case msgspec.inspect.BytesType():
+            return "AAAA"
         case msgspec.inspect.UnionType(types=types):
             return _example_of(types[0], name)
         case msgspec.inspect.LiteralType(values=values):
@@ -389,6 +392,7 @@ _TOKENS = {
     "task": "The task's id: letters, digits, '_' and '-'.",
     "service": "The service that is to do the task.",
     "lane": "`io` or `cpu`.",
+    "number": "Which of several that the task led to, from 0.",
 }
 
 

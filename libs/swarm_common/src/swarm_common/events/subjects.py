@@ -1,7 +1,9 @@
 """Subjects: where an event lies in the log.
 
 ``swarm.<context>.<run>.<event>``, with further tokens where work is routed or a result is addressed:
-``swarm.benchmark.<run>.task_scheduled.<service>.<lane>`` and ``swarm.<context>.<run>.<event>.<task>``.
+``swarm.benchmark.<run>.task_scheduled.<service>.<lane>`` and ``swarm.<context>.<run>.<event>.<task>``, of which a task
+that says the same of several things has one a number: ``swarm.consensus.<run>.decided.<task>.<number>``,
+``swarm.agent.<run>.called.<task>.<number>``.
 What a worker says of a task thus has a subject of its own: a result is found in one look-up, and the broker refuses a
 second one.
 """
@@ -9,7 +11,9 @@ second one.
 from __future__ import annotations
 
 from swarm_common.errors import InvalidEvent
+from swarm_common.events.agent import Called
 from swarm_common.events.benchmark import TaskScheduled
+from swarm_common.events.consensus import Decided
 from swarm_common.events.registry import Data
 from swarm_common.ids import is_token
 
@@ -45,6 +49,11 @@ def result_subject(event_type: str, run: str, task: str) -> str:
     return f"swarm.{context}.{run}.{name}.{task}"
 
 
+def numbered_filter(event_type: str, run: str, task: str) -> str:
+    """Return the filter of what a task says of several things."""
+    return f"{result_subject(event_type, run, task)}.*"
+
+
 def subject_of(run: str, data: Data) -> str:
     """Return the subject of an event; raises :class:`InvalidEvent` where a part of it is no token."""
     context, _, name = data.type.partition(".")
@@ -56,6 +65,8 @@ def subject_of(run: str, data: Data) -> str:
     elif context != "benchmark" and hasattr(data, "task"):
         subject = f"{subject}.{data.task}"
         tokens = (run, data.task)
+        if isinstance(data, Called | Decided):
+            subject = f"{subject}.{data.number}"
     for token in tokens:
         if not is_token(token):
             raise InvalidEvent(

@@ -6,6 +6,9 @@ live runner, a test) hands it messages and ticks, and carries out the :class:`Ef
 1. write ``persist`` to the disk and wait until it is there (the durability rule: *persist before send*),
 2. send ``messages``, act on ``decisions``, ``reads`` and ``snapshot``.
 
+Messages of the kinds in :attr:`Mechanism.early` may be sent while ``persist`` is being written, all before it being
+there.
+
 A node that comes back after a crash is made anew and given all it had persisted by :meth:`Node.restore`. Whatever else
 it knew is lost.
 
@@ -158,6 +161,8 @@ class Mechanism(msgspec.Struct, frozen=True, kw_only=True):
     """By the name of a behaviour, ``equivocation`` and ``wrong_value`` at least; ``silence`` is known for all."""
     forwards: bool = False
     """Whether an agent that is asked passes the value on, so that a client need not ask whom it names (who may lie)."""
+    early: tuple[type[Message], ...] = ()
+    """Kinds that need not wait for the records beside them, only for all earlier ones: nothing they say rests on these."""
     votes: bool = False
     """Whether the decision is made of the agents' own opinions; otherwise it is what one agent proposed."""
 

@@ -297,9 +297,21 @@ class World:
     def _carry_out(self, node: Node, effects: Effects) -> None:
         """Persist, then send: at once where the disk takes no time, else when it is done with all before."""
         if self._slow_disks and (effects.persist or self._unsynced[node.id]):
+            if self.mechanism.early and not self._unsynced[node.id]:
+                effects = self._early(node, effects)
             self._write(node.id, effects)
         else:
             self._release(node, effects)
+
+    def _early(self, node: Node, effects: Effects) -> Effects:
+        """Send what need not wait for the records beside it, and return the rest."""
+        kinds = self.mechanism.early
+        early = [one for one in effects.messages if type(one[1]) in kinds]
+        if not early:
+            return effects
+        self._release(node, Effects(messages=early))
+        later = [one for one in effects.messages if type(one[1]) not in kinds]
+        return msgspec.structs.replace(effects, messages=later)
 
     def _write(self, agent: int, effects: Effects) -> None:
         low, high = self.plan.sync_ms

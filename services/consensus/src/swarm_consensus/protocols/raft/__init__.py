@@ -18,7 +18,9 @@ with "thesis" those of Ongaro 2014, *Consensus: Bridging Theory and Practice*.
   request differently.
 
 Every answer says what is on the disk, by the order of effects: term, vote, entries and snapshots are records, carried
-out before the messages beside them. A leader's message about its new entry waits for the leader's own disk, too.
+out before the messages beside them. A leader's new entry alone may go out while the leader's own disk is being written
+(thesis 10.2.1): the message claims no more than that this agent leads, which rests on earlier records, and the commit
+index in it counts none that is not written. The decision comes in later effects, and so after the leader's own disk.
 
 Raft's fault model is crashes: a majority must be well, nobody may lie. Membership is fixed.
 
@@ -89,6 +91,7 @@ MECHANISM = Mechanism(
     messages=(RequestVote, Vote, Append, Appended, Rejected, Install, AskRead, ReadAt),
     records=(Voted, Stored, Compacted),
     phases=("replicate", "commit"),
+    early=(Append,),
     crashes=lambda n: n - majority(n),
     liars=lambda n: 0,  # noqa: ARG005 - who believes its leader has no defence, whatever the size
     fault_free=lambda n: 2 * (n - 1),

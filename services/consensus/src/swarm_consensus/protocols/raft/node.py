@@ -311,7 +311,8 @@ class Raft(Node):
 
         The leader counts itself among those that have it at once, although it is on its disk only once these effects
         are carried out: a decision that follows from it is among these effects or later ones, whose turn comes after.
-        Alone in its swarm it decides here, on the strength of the record that is carried out first.
+        The same holds of the commit index that later messages tell. Alone in its swarm it decides here, on the
+        strength of the record that is carried out first.
         """
         log = self.log
         entry = Entry(self.term, log.slot(log.last) + (value is not None), value)

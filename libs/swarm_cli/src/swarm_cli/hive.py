@@ -282,11 +282,13 @@ def found_text(one: Found) -> str:
 
 
 def _show_counterexamples(found: Sequence[Found]) -> None:
-    """Print charts: all that break a promise (a few of very many), else the shortest; the others in a line each."""
+    """Print each in a line, and charts: those that break a promise (a few of many), else one, of agreement if there is."""
     if not found:
         return
     inside = [one for one in found if one.inside]
-    charted = inside[:_MOST_CHARTS] or [min(found, key=lambda one: (len(one.chart), one.mechanism))]
+    charted = inside[:_MOST_CHARTS] or [
+        min(found, key=lambda one: (one.invariant != "agreement", len(one.chart)))
+    ]
     output.line("counterexamples, shortened:")
     for one in found:
         output.line(render.styled(f"  {found_text(one)}", "red" if one.inside else ""))
@@ -325,7 +327,7 @@ def _show_broken(one: Live) -> None:
     """Print what did not hold: all of it where it was promised, else an example."""
     what, style = f"{one.mechanism}, {one.agents} agents, {one.fault}", "red" if one.inside else "dim"
     shown = one.violations if one.inside else one.violations[:1]
-    more = f"; {len(one.violations) - 1} more in the report" if len(one.violations) > len(shown) else ""
+    more = "; more in the report" if len(one.violations) > len(shown) else ""
     for text in shown:
         output.line(render.styled(f"{what}: {text}{more}", style))
     if one.linearizable is False:

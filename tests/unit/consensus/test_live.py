@@ -24,6 +24,7 @@ from swarm_consensus.live.telling import Answer, Ask, Hosting
 from swarm_consensus.live.wire import Wire
 from swarm_consensus.protocols import voting
 from swarm_consensus.protocols.core import Decision, Record
+from swarm_consensus.protocols.raft import messages as raft
 from swarm_consensus.protocols.voting import Announced, Cast, Opened
 
 KINDS = (Opened, Cast, Announced)
@@ -170,6 +171,38 @@ async def test_one_sync_serves_all_that_came_together(
     host.wire.data_received(b"".join(parts))
     assert happened == ["synced", "sent"]
     host.agents[0].disk.close()
+
+
+async def test_a_leader_s_entries_are_on_their_way_while_its_own_disk_writes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(hosting(tmp_path, mechanism="raft"))
+    line = Line([])
+    host.wire._transport = line  # type: ignore[assignment]
+    agent = host.agents[0]
+    agent.disk.restore()
+    before: list[bytes] = []
+
+    def synced(_: int) -> None:
+        before.append(line.written)
+        line.written = b""
+
+    monkeypatch.setattr(os, "fdatasync", synced)
+    while agent.node.state != "precandidate":
+        host._carry_out(agent, agent.node.tick())
+    host._settle()
+    line.written = b""
+    arrives(host, 1, "wire.r.0.0", b"\x00\x01" + msgspec.msgpack.encode(raft.Vote(1, granted=True, pre=True)))
+    assert before == [b""]  # a vote, its own too, is on the disk before anybody hears of it
+    assert b"RequestVote" in line.written
+    line.written = b""
+    arrives(
+        host, 1, "wire.r.0.0", b"\x00\x01" + msgspec.msgpack.encode(raft.Vote(1, granted=True, pre=False))
+    )
+    assert len(before) == 2
+    assert b"Append" in before[1]
+    assert line.written == b""
+    agent.disk.close()
 
 
 async def test_without_fsync_no_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -283,6 +283,8 @@ class Host:
         if effects.persist:
             agent.disk.write(effects.persist)
             if self.hosting.fsync and not agent.dirty:
+                if self.mechanism.early and effects.messages:
+                    effects = self._early(agent, effects)
                 agent.dirty = True
                 self._dirty.append(agent)
         if agent.dirty:
@@ -290,9 +292,20 @@ class Host:
         else:
             self._release(agent, effects)
 
+    def _early(self, agent: Agent, effects: Effects) -> Effects:
+        """Send what need not wait for the disk, which has all of before; return what waits."""
+        kinds = self.mechanism.early
+        early = [one for one in effects.messages if type(one[1]) in kinds]
+        if not early:
+            return effects
+        self._send(agent, early)
+        later = [one for one in effects.messages if type(one[1]) not in kinds]
+        return msgspec.structs.replace(effects, messages=later)
+
     def _settle(self) -> None:
         """Sync what was written, let go what waited for it, and write to the broker."""
         while self._dirty:
+            self.wire.flush()  # what need not wait is on its way while the disk writes
             dirty, self._dirty = self._dirty, []
             for agent in dirty:
                 agent.disk.sync()

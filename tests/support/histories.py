@@ -24,10 +24,10 @@ def effect(kind: str, state: Any, value: Any) -> Any:
             return (state or "") + value
 
 
-def explained(history: Sequence[Operation], model: Model) -> bool:
-    """Try every order of every choice of unsure operations, key by key; for small histories."""
+def explained(history: Sequence[Operation], model: Model, begin: Any = None) -> bool:
+    """Try every order of every choice of unsure operations, key by key, from a value; for small histories."""
     keys = {one.key: None for one in history}
-    return all(_ordered([one for one in history if one.key == key], None, model) for key in keys)
+    return all(_ordered([one for one in history if one.key == key], begin, model) for key in keys)
 
 
 def _ordered(left: list[Operation], state: Any, model: Model) -> bool:

@@ -144,7 +144,7 @@ class Swarm:
 async def client(
     swarm: Swarm, name: str, seed: int, count: int, keys: int, history: list[Event], done: list[str]
 ) -> None:
-    """Ask for one thing after another, each of any node, and record it; who hears nothing goes on as another process."""
+    """Ask for one thing after another, each of any node; who hears nothing goes on as another process."""
     random = Random(seed)  # noqa: S311
     lives = itertools.count()
     process = f"{name}.{next(lives)}"

@@ -116,13 +116,16 @@ def agrees(model: Model, history: list[Operation]) -> None:
 
 def refutes(model: Model, found: Refutation) -> None:
     """Whoever gets a refutation can check it by hand: it is one, and with another value it would be none."""
-    assert not explained(found.operations, model)
+    assert found.minimal
+    begins = [None] if found.since is None else [None, "another", *range(10)]
+    assert not any(explained(found.operations, model, begin) for begin in begins)
     assert found.impossible in found.operations
     for value in found.possible:
         one = found.impossible
         new = value if model.operations[one.f] == "read" else [value, one.value[1]]
         other = msgspec.structs.replace(one, value=new)
-        assert explained([other if each == one else each for each in found.operations], model)
+        instead = [other if each == one else each for each in found.operations]
+        assert any(explained(instead, model, begin) for begin in begins)
 
 
 # -- what the refuting part is -----------------------------------------------------------------------------
@@ -146,6 +149,22 @@ def test_a_long_history_is_refuted_by_the_few_operations_that_matter() -> None:
     assert {one.f for one in found.operations if one != found.impossible} <= {"write", "read"}
     refutes(REGISTER, found)
     assert found.possible
+
+
+def test_where_every_value_is_needed_the_beginning_is_left_out() -> None:
+    history = [
+        op(1, f, at // 2 % 2, 2 * at + 1, 2 * at + 2)
+        for at in range(400)
+        for f in ("write", "read")[at % 2 :][:1]
+    ]
+    end = 2 * len(history)
+    history += [op(2, "write", 1, end + 1, end + 2), op(2, "write", 0, end + 3, end + 4)]
+    history += [op(3, "read", 1, end + 5, end + 6)]
+    found = check(history, REGISTER).refutation
+    assert found is not None
+    assert found.operations == tuple(history[-2:])
+    assert found.since == end + 3
+    refutes(REGISTER, found)
 
 
 def test_a_text_with_an_append_missing_in_the_middle_is_refuted() -> None:

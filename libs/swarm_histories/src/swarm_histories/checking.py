@@ -10,7 +10,7 @@ import msgspec
 from swarm_histories.history import Operation
 from swarm_histories.models import Model, text_of
 from swarm_histories.search import Entry, Search
-from swarm_histories.shrinking import readable, smallest
+from swarm_histories.shrinking import Shrinking, readable
 
 _FIRST_SLICE = 256
 
@@ -19,10 +19,14 @@ class Refutation(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a history for which there is no order; without any one of its operations there would be one."""
 
     key: Any
+    since: int | None
+    """A moment: whatever the value was then, there is no order. ``None``: the part begins where the history does."""
     operations: tuple[Operation, ...]
-    """In the order of their calls. One whose return came after that of ``impossible`` has none here."""
+    """In the order of their calls. Who was under way at ``since``, or returned after ``impossible``, has no return."""
     impossible: Operation
     """The last to return: with all that returned before it there is an order, with its own value there is none."""
+    minimal: bool
+    """Whether that is certain: otherwise some smaller part was too hard to decide, and fewer may do."""
     possible: tuple[Any, ...]
     """The values that it could have found instead (a read: have returned; cas: have expected), all that there are."""
 
@@ -113,11 +117,19 @@ def _refutation(part: Sequence[Operation], model: Model) -> Refutation:
         for at, one in enumerate(part)
         if one.returned is not None or model.operations[one.f] != "read"
     }
-    kept = smallest(whole)
+    shrinking = Shrinking(whole)
+    kept = shrinking.smallest()
     operations = tuple(
         msgspec.structs.replace(part[at], returned=entry.returned)
         for at, entry in sorted(kept.items(), key=lambda pair: pair[1].called)
     )
     last = max(kept, key=lambda at: kept[at].returned or 0)
-    possible = [msgspec.json.decode(text) for text in readable(kept, last)]
-    return Refutation(key=part[0].key, operations=operations, impossible=part[last], possible=tuple(possible))
+    possible = [msgspec.json.decode(text) for text in readable(kept, last, shrinking.since)]
+    return Refutation(
+        key=part[0].key,
+        operations=operations,
+        impossible=part[last],
+        possible=tuple(possible),
+        minimal=shrinking.minimal,
+        since=shrinking.since,
+    )

@@ -70,11 +70,15 @@ class _Frame(NamedTuple):
 class Search:
     """One partition; :meth:`advance` until it says whether there is an order.
 
+    Args:
+        entries: Its operations.
+        begin: The value that is there at first.
+
     Attributes:
         steps: Configurations looked at so far.
     """
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], begin: str = NIL) -> None:
         self.steps = 0
         sure = sorted((one for one in entries if one.returned is not None), key=lambda one: one.called)
         unsure = _useful(sure, [one for one in entries if one.returned is None])
@@ -98,11 +102,11 @@ class Search:
         self._base = self._window = self._used = 0
         self._frames: list[_Frame] = []
         self._seen: dict[tuple[int, int, str], list[int]] = {}
-        self._state = self._live(NIL)
+        self._state = self._live(begin)
         self._anchor, self._clean = (0 if self._state == DEAD else -1), True
         # A value that is needed and that nobody makes: no search is needed to see it.
         self._hopeless = not self._texts and any(
-            need != NIL and not self._sources.get(need, 0) for need in self._must
+            need != begin and not self._sources.get(need, 0) for need in self._must
         )
 
     def _list(self, sure: list[Entry]) -> None:

@@ -86,9 +86,10 @@ def _show(verdict: Verdict, model: Model) -> None:
 def _show_refutation(found: Refutation, model: Model) -> None:
     count = len(found.operations)
     key = "" if found.key is None else f" on key {render.value_text(found.key)}"
+    whatever = "" if found.since is None else f", whatever the value was at line {found.since}"
     output.line(
-        f"no order explains {'this operation' if count == 1 else f'these {count} operations'}{key}; "
-        "what is left out does not matter"
+        f"no order explains {'this operation' if count == 1 else f'these {count} operations'}{key}{whatever}; "
+        f"{'what is left out does not matter' if found.minimal else 'fewer may do, but that was too hard to find out'}"
     )
     bars = timeline(found.operations)
     rows = [

@@ -1,4 +1,4 @@
-"""Worlds that are hard on PBFT: short time-outs, so that views change all the time, and liars where they do most harm."""
+"""Worlds that are hard on PBFT: short time-outs, so that views change often, and liars where they do most harm."""
 
 from __future__ import annotations
 

@@ -480,6 +480,7 @@ class Replica(Node):
     @on(Checkpoint)
     def _checkpoint(self, sender: int, message: Checkpoint) -> None:
         number = message.slot
+        self._note_vouched(sender, number)
         known = self._checkpoints.get(number, {})
         if (
             number <= self._stable.slot
@@ -489,7 +490,6 @@ class Replica(Node):
             or not self._keys.verify(sender, to_check(number, message.history), message.signature)
         ):
             return
-        self._vouched[sender] = max(self._vouched[sender], number)
         self._checkpoints.setdefault(number, {})[sender] = message
         self._consider_stable(number)
 
@@ -531,6 +531,12 @@ class Replica(Node):
         if snapshot.slot <= self.decided and (self._snapshot is None or snapshot.slot > self._snapshot.slot):
             self._snapshot = snapshot
             self._persist(Compacted(snapshot))
+            self._forget()
+
+    def _note_vouched(self, sender: int, number: int) -> None:
+        """Take a replica's word that it has decided all up to a slot; who lies about that harms itself."""
+        if number > self._vouched[sender]:
+            self._vouched[sender] = number
             self._forget()
 
     def _forget(self) -> None:
@@ -784,7 +790,7 @@ class Replica(Node):
     @on(Status)
     def _on_status(self, sender: int, message: Status) -> None:
         self._shown[sender] = max(self._shown[sender], message.decided)
-        self._vouched[sender] = max(self._vouched[sender], message.decided)
+        self._note_vouched(sender, message.decided)
         if message.decided < self.decided:
             self._send_decided(sender, message.decided + 1)
         if message.stable < self._stable.slot:

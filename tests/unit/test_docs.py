@@ -23,6 +23,8 @@ from swarm_common.events.schema import QUERIES
 from swarm_common.events.schema import asyncapi as asyncapi_document
 from swarm_common.events.schema import jsonschema as json_schema
 from swarm_common.runs import fold
+from swarm_consensus.protocols import MECHANISMS
+from swarm_consensus.simulator.run import invariants_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -170,23 +172,16 @@ def given(data: benchmark.Rejected) -> object:
     return msgspec.structs.replace(event, seq=1)
 
 
-def test_the_worked_example_of_a_suite_works(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", read(DOCS / "writing-a-suite.md"), re.DOTALL)
-    (tmp_path / "test_pi.py").write_text("".join(blocks), encoding="utf-8")
+@pytest.mark.parametrize(
+    ("page", "name", "tests"), [("writing-a-suite.md", "test_pi.py", 3), ("hive.md", "test_unanimous.py", 11)]
+)
+def test_the_worked_example_of_a_page_works(tmp_path: Path, page: str, name: str, tests: int) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", read(DOCS / page), re.DOTALL)
+    (tmp_path / name).write_text("".join(blocks), encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     # A process of its own: the example registers an event type, which the rest of the tests must not meet.
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--rootdir",
-            str(tmp_path),
-            "test_pi.py",
-        ],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), name],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -194,7 +189,14 @@ def test_the_worked_example_of_a_suite_works(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^3 passed", done.stdout, re.MULTILINE)
+    assert re.search(rf"^{tests} passed", done.stdout, re.MULTILINE)
+
+
+def test_every_invariant_that_is_checked_is_explained() -> None:
+    section = read(DOCS / "hive.md").partition("## What is checked")[2].partition("\n## ")[0]
+    explained = set(re.findall(r"\*([^*\n]+)\*", section))
+    checked = {name for mechanism in MECHANISMS.values() for name in invariants_of(mechanism)}
+    assert checked <= explained, checked - explained
 
 
 def test_the_clients_example_of_the_readme_is_python() -> None:

@@ -282,7 +282,7 @@ def found_text(one: Found) -> str:
 
 
 def _show_counterexamples(found: Sequence[Found]) -> None:
-    """Print each in a line, and charts: those that break a promise (a few of many), else one, of agreement if there is."""
+    """Print each in a line, and charts of those that break a promise (a few of many), else one as an example."""
     if not found:
         return
     inside = [one for one in found if one.inside]

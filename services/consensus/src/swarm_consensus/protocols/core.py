@@ -162,7 +162,8 @@ class Mechanism(msgspec.Struct, frozen=True, kw_only=True):
     forwards: bool = False
     """Whether an agent that is asked passes the value on, so that a client need not ask whom it names (who may lie)."""
     early: tuple[type[Message], ...] = ()
-    """Kinds that need not wait for the records beside them, only for all earlier ones: nothing they say rests on these."""
+    """Kinds that need not wait for the records beside them, for all earlier ones alone: they say nothing that rests on
+    these."""
     votes: bool = False
     """Whether the decision is made of the agents' own opinions; otherwise it is what one agent proposed."""
 

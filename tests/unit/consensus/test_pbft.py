@@ -545,10 +545,10 @@ class TestWhoLags:
 
     def test_believes_one_who_shows_the_certificates(self) -> None:
         swarm = self.lagging()
-        swarm.passes = lambda sender, to, message: to != 3 or sender == 1
+        swarm.passes = lambda sender, to, message: to != 3 or sender == 1  # noqa: ARG005
         swarm.crash(0, 2)
         swarm.tick(60)
-        assert swarm.values(3) == list("abcde")  # noqa: ARG005
+        assert swarm.values(3) == list("abcde")
         assert all(len(one.certificate["committed_by"]) >= 3 for one in swarm.decided[3])
 
     def test_believes_f_plus_1_without_and_not_f(self) -> None:

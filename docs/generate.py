@@ -183,7 +183,13 @@ def _scenario(scenario: Scenario) -> str:
     if not scenario.params:
         return text
     rows = [
-        [code(one.name), one.type, code(value(one.default)), _allowed(one), one.description]
+        [
+            code(one.name),
+            one.type,
+            "" if one.default is None else code(value(one.default)),
+            _allowed(one),
+            one.description,
+        ]
         for one in scenario.params
     ]
     return text + "\n" + table(["parameter", "type", "default", "allowed", "meaning"], rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import struct
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from support.played import completed, play
 from swarm_common.errors import UsageError
 from swarm_common.events import Array, Data, Metric, Task
 from swarm_common.events.consensus import (
@@ -22,7 +24,7 @@ from swarm_common.events.consensus import (
     Simulated,
 )
 from swarm_common.mechanisms import MECHANISMS
-from swarm_consensus import protocols
+from swarm_consensus import protocols, service
 from swarm_consensus.live.params import live_params
 from swarm_consensus.simulator import draw
 from swarm_consensus.simulator.run import simulate_params
@@ -475,3 +477,50 @@ def test_what_is_offered_is_what_the_handlers_take() -> None:
     for scenario in ("simulate", "live", "decision_quality", "knowledge", "emergence"):
         for task in planned(scenario):
             READERS[task.kind](task.params)
+
+
+# -- whole runs, in one process ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def here(function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+    monkeypatch.setattr(service, "in_a_process", here)
+
+
+@pytest.mark.usefixtures("_without_processes")
+def test_a_simulation_ends_with_the_same_whichever_chunk_is_done_first() -> None:
+    params = {"protocol": ["voting", "raft"], "agents": 3, "faults": ["crash", "byzantine"], "seeds": 30}
+    runs = [completed(asyncio.run(play("simulate", params, suite="hive", order=order))) for order in (1, 2)]
+    assert runs[0].digest == runs[1].digest
+    assert runs[0].result == runs[1].result
+    cells = {(row["mechanism"], row["fault"]): row for row in runs[0].result["matrix"]}
+    assert cells["voting", "byzantine"]["verdict"] == "unsafe"
+    assert not cells["voting", "byzantine"]["inside"]
+    assert cells["raft", "crash"]["verdict"] in {"held", "slowed"}
+    assert all(target.met for target in runs[0].targets)
+    assert runs[0].result["counterexamples"]
+
+
+@pytest.mark.usefixtures("_without_processes")
+@pytest.mark.parametrize(
+    ("changed", "kept"),
+    [
+        ({"seeds": 11}, {"seeds": 10}),
+        ({"first_seed": 7}, {"first_seed": 8}),
+        ({"faults": "loss"}, {"faults": "delay"}),
+        ({"agents": 4}, {"agents": 5}),
+        ({"protocol": "paxos"}, {"protocol": "multi_paxos"}),
+    ],
+)
+def test_every_parameter_of_a_simulation_changes_what_is_done(
+    changed: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    usual = {"protocol": "raft", "agents": 3, "faults": "loss", "seeds": 5}
+    digests = {
+        completed(asyncio.run(play("simulate", usual | more, suite="hive"))).digest
+        for more in (changed, kept)
+    }
+    assert len(digests) == 2

@@ -74,7 +74,9 @@ def param_text(param: dict[str, Any]) -> str:
     elif param.get("low") is not None or param.get("high") is not None:
         low, high = (("…" if param.get(end) is None else f"{param[end]:g}") for end in ("low", "high"))
         allowed = f"; {low} to {high}"
-    default = "…" if param.get("required") else render.value_text(param["default"])
+    default = (
+        "…" if param.get("required") or param["default"] is None else render.value_text(param["default"])
+    )
     needed = "; required" if param.get("required") else ""
     return f"{param['name']}={default}  ({param['type']}{allowed}{needed})  {param['description']}"
 

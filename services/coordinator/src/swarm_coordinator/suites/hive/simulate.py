@@ -43,8 +43,8 @@ FAULTS = (
 """The eight of the table."""
 BASE = "none"
 """Nothing fails: what the verdicts are held against."""
-OTHERS = ("all_but_byzantine", "crash_more", "byzantine_more")
-"""On request: all but liars at once, each switched on or off by the seed; one crash or liar more than allowed."""
+OTHERS = ("all_but_byzantine", "all", "crash_more", "byzantine_more")
+"""On request: all at once, each switched on or off by the seed, without liars and with; one crash or liar too many."""
 SIZES = (3, 4, 5, 7, 10, 31, 100)
 SMALL = (3, 4, 5, 7)
 """Sizes that run where seeds are given and agents are not: many worlds of a large swarm take hours."""
@@ -332,7 +332,7 @@ SCENARIO = Scenario(
             "first_seed",
             None,
             0,
-            2**53,
+            10**15,
             f"seed of a cell's first world; where it is not given, {_SEEDS_APART:,} times the run's seed",
         ),
     ),

@@ -8,6 +8,7 @@ import append
 import combine
 import consume
 import ensemble
+import histories
 import latency
 import memory
 import noop
@@ -31,6 +32,7 @@ BENCHES = [
         ensemble,
         speedup,
         quality,
+        histories,
     )
 ]
 

@@ -20,7 +20,7 @@ validity                         what is decided in a view of an honest primary 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from swarm_consensus.protocols.core import Decision, Effects, Keys, Message, Node, Record, Value, Violated
@@ -83,6 +83,7 @@ class PbftInvariants:
     def __init__(self, honest: tuple[int, ...]) -> None:
         self._known = {agent: _Known() for agent in honest}
         self._members: tuple[int, ...] = ()
+        self._everybody: frozenset[int] = frozenset()
         self._quorum = self._faulty = 0
         self._keys: Keys | None = None
         self._prepared: dict[tuple[int, int], str] = {}  # by view and slot, what honest agents committed to
@@ -138,6 +139,7 @@ class PbftInvariants:
     def _count(self, members: tuple[int, ...]) -> None:
         n = len(members)
         self._members = members
+        self._everybody = frozenset(members)
         self._faulty = (n - 1) // 3
         self._quorum = (n + self._faulty) // 2 + 1  # more than half of n + f, as ceil((n + f + 1) / 2)
 
@@ -164,26 +166,36 @@ class PbftInvariants:
 
     def _certificate(self, agent: int, certificate: Certificate, invariant: str) -> None:
         """Hold a prepared certificate against what the honest agents in it have sent."""
+        wrong = self._wrong_with(agent, certificate)
+        if wrong:
+            raise Violated(
+                invariant,
+                f"agent {agent}'s certificate for {certificate.value!r} in view {certificate.view}, "
+                f"slot {certificate.slot} {wrong}",
+            )
+
+    def _wrong_with(self, agent: int, certificate: Certificate) -> str:
         view, slot, what = certificate.view, certificate.slot, digest(certificate.value)
         place = (view, slot)
-        primary = self._primary(view)
-        signers = set(certificate.signers)
-        where = f"agent {agent}'s certificate for {certificate.value!r} in view {view}, slot {slot}"
-        if len(signers - {primary}) < self._quorum - 1 or not signers.issubset(self._members):
-            raise Violated(invariant, f"{where} has prepares of {sorted(signers)} alone")
-        if primary not in self._known:
-            self._verify(invariant, where, primary, to_propose(view, slot, what), certificate.proposed)
-        elif primary != agent and self._known[primary].proposed.get(place) != what:
-            raise Violated(invariant, f"{where} is not what its honest primary {primary} proposed")
+        known, primary = self._known, self._primary(view)
+        signers = frozenset(certificate.signers)
+        if len(signers - {primary}) < self._quorum - 1 or not signers <= self._everybody:
+            return f"has prepares of {sorted(signers)} alone"
+        if primary not in known:
+            if not self._signed(primary, to_propose(view, slot, what), certificate.proposed):
+                return f"is no proof: its primary {primary} did not sign that"
+        elif primary != agent and known[primary].proposed.get(place) != what:
+            return f"is not what its honest primary {primary} proposed"
         for signer, signature in zip(certificate.signers, certificate.signatures, strict=True):
-            if signer not in self._known:
-                self._verify(invariant, where, signer, to_prepare(view, slot, what), signature)
-            elif signer != agent and self._known[signer].prepares.get(place) != what:
-                raise Violated(invariant, f"{where} names agent {signer}, who has sent no such prepare")
+            if signer not in known:
+                if not self._signed(signer, to_prepare(view, slot, what), signature):
+                    return f"is no proof: agent {signer} did not sign that"
+            elif signer != agent and known[signer].prepares.get(place) != what:
+                return f"names agent {signer}, who has sent no such prepare"
+        return ""
 
-    def _verify(self, invariant: str, where: str, signer: int, payload: bytes, signature: bytes) -> None:
-        if self._keys is not None and not self._keys.verify(signer, payload, signature):
-            raise Violated(invariant, f"{where} is no proof: agent {signer} did not sign that")
+    def _signed(self, signer: int, payload: bytes, signature: bytes) -> bool:
+        return self._keys is None or self._keys.verify(signer, payload, signature)
 
     def _entered(self, agent: int, known: _Known, record: Entered) -> None:
         new = record.new_view
@@ -348,23 +360,37 @@ class PbftInvariants:
 
     def _decision(self, agent: int, decision: Decision) -> None:
         slot, value, why = decision.slot, decision.value, decision.certificate
-        where = f"agent {agent} decides {value!r} in slot {slot}"
         told = why.get("told_by")
         if told is not None:
             if len(set(told)) <= self._faulty or self._decided.get(slot) != value:
-                raise Violated("committed certificates", f"{where}, told by {sorted(told)} alone")
+                raise Violated(
+                    "committed certificates",
+                    f"agent {agent} decides {value!r} in slot {slot}, told by {sorted(told)} alone",
+                )
             return
-        view, what = why["view"], digest(value)
-        signers = set(why["committed_by"])
-        if len(signers) < self._quorum or not signers.issubset(self._members):
-            raise Violated("committed certificates", f"{where} with commits of {sorted(signers)} alone")
-        for signer in sorted(signers):
-            if signer in self._known and self._known[signer].commits.get((view, slot)) != what:
-                raise Violated("committed certificates", f"{where}; agent {signer} has sent no such commit")
-        primary = self._known.get(self._primary(view))
-        if primary is not None and primary.proposed.get((view, slot)) != what:
-            raise Violated("validity", f"{where}, which the honest primary of view {view} did not propose")
+        wrong = self._wrong_with_commits(why["committed_by"], (why["view"], slot), digest(value))
+        if wrong:
+            raise Violated(
+                "committed certificates", f"agent {agent} decides {value!r} in slot {slot} {wrong}"
+            )
+        primary = self._known.get(self._primary(why["view"]))
+        if primary is not None and primary.proposed.get((why["view"], slot)) != digest(value):
+            raise Violated(
+                "validity",
+                f"agent {agent} decides {value!r} in slot {slot}, "
+                f"which the honest primary of view {why['view']} did not propose",
+            )
         self._decided.setdefault(slot, value)
+
+    def _wrong_with_commits(self, committed_by: Sequence[int], place: tuple[int, int], what: str) -> str:
+        signers = frozenset(committed_by)
+        if len(signers) < self._quorum or not signers <= self._everybody:
+            return f"with commits of {sorted(signers)} alone"
+        known = self._known
+        for signer in committed_by:
+            if signer in known and known[signer].commits.get(place) != what:
+                return f"with a commit of agent {signer}, who has sent no such commit"
+        return ""
 
 
 CHECKS = (PbftInvariants,)

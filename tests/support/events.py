@@ -45,13 +45,16 @@ def _plain(cls: type[Data]) -> st.SearchStrategy[dict[str, Any]]:
     return _of(msgspec.inspect.type_info(cls))
 
 
-def _of(kind: msgspec.inspect.Type, name: str = "") -> st.SearchStrategy[Any]:  # noqa: C901, PLR0911 - a line a kind
+def _of(kind: msgspec.inspect.Type, name: str = "") -> st.SearchStrategy[Any]:  # noqa: C901, PLR0911, PLR0912 - a line a kind
     match kind:
         case msgspec.inspect.StructType(cls=cls) if cls is Array:
             return _arrays
-        case msgspec.inspect.StructType(fields=fields):
+        case msgspec.inspect.StructType(fields=fields, tag_field=tag_field, tag=tag):
             parts = {field.encode_name: _of(field.type, field.name) for field in fields}
             needed = {field.encode_name for field in fields if field.required}
+            if tag_field is not None:
+                parts[tag_field] = st.just(tag)
+                needed.add(tag_field)
             return st.fixed_dictionaries(
                 {key: part for key, part in parts.items() if key in needed},
                 optional={key: part for key, part in parts.items() if key not in needed},
@@ -76,6 +79,8 @@ def _of(kind: msgspec.inspect.Type, name: str = "") -> st.SearchStrategy[Any]:  
             return st.floats(allow_nan=False, allow_infinity=False)
         case msgspec.inspect.StrType():
             return tokens if name in {"task", "service"} else texts
+        case msgspec.inspect.BytesType():
+            return st.binary(max_size=9).map(lambda raw: base64.b64encode(raw).decode())
         case msgspec.inspect.AnyType():
             return _json
         case _:

@@ -14,7 +14,7 @@ from support.events import data_of, texts, tokens
 from swarm_common import clock, ids
 from swarm_common.errors import InvalidEvent
 from swarm_common.events import EventType, registered
-from swarm_common.events.agent import Predicted, TaskDone
+from swarm_common.events.agent import Called, Predicted, TaskDone
 from swarm_common.events.benchmark import CancelRequested, Started, TaskScheduled
 from swarm_common.events.consensus import Decided
 from swarm_common.events.subjects import (
@@ -105,7 +105,7 @@ def test_what_a_worker_says_of_a_task_has_a_subject_of_its_own(one: EventType, m
     subject = subject_of("r", data)
     context = one.name.split(".")[0]
     of_a_task = context != "benchmark" and "task" in one.cls.__struct_fields__
-    if isinstance(data, Decided):  # of which a task has many; the coordinator waits for what concludes it
+    if isinstance(data, Called | Decided):  # of which a task has many; the coordinator waits for what concludes it
         assert subject == f"{result_subject(one.name, 'r', data.task)}.{data.number}"
         of_a_task = False
     assert of_a_task == any(

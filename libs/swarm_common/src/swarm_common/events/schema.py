@@ -90,7 +90,7 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
 SERVICES = (
     Role(name="coordinator", context="benchmark"),
     Role(name="model_agent", context="agent", lanes=("cpu", "io")),
-    Role(name="consensus", context="consensus", lanes=("io",)),
+    Role(name="consensus", context="consensus", lanes=("cpu", "io")),
     Role(name="memory_sync", context="memory", lanes=("io",), reactions=("benchmark.completed",)),
     Role(name="metrics", context="metrics", lanes=("io",)),
     Role(name="optimizer", context="optimizer", lanes=("io",), reactions=("benchmark.completed",)),
@@ -213,8 +213,6 @@ def _example_of(info: Any, name: str = "") -> Any:
         case msgspec.inspect.StructType(fields=fields, tag_field=tag_field, tag=tag):
             found = {field.encode_name: _example_of(field.type, field.name) for field in fields}
             return found if tag_field is None else {tag_field: tag, **found}
-        case msgspec.inspect.BytesType():
-            return "AAAA"
         case msgspec.inspect.UnionType(types=types):
             return _example_of(types[0], name)
         case msgspec.inspect.LiteralType(values=values):
@@ -230,6 +228,7 @@ def _example_of(info: Any, name: str = "") -> Any:
 
 
 _PLAIN: dict[type[Any], Any] = {
+    msgspec.inspect.BytesType: "AAAA",
     msgspec.inspect.BoolType: True,
     msgspec.inspect.IntType: 1,
     msgspec.inspect.FloatType: 0.5,

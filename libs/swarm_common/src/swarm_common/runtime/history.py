@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from swarm_common.events import Event, lookup
+from swarm_common.events import Data, Event, lookup
 from swarm_common.events.registry import is_registered
+from swarm_common.events.subjects import numbered_filter
 from swarm_common.log.eventlog import decode_stored
 from swarm_common.log.reader import read_stored
 
@@ -32,6 +33,12 @@ class LiveHistory:
                 return await self._log.resolve(decode_stored(stored))
         return None
 
+    async def numbered(self, run: str, task: str, kind: type[Data]) -> Sequence[Event]:
+        return [
+            await self._log.resolve(decode_stored(stored))
+            async for stored in read_stored(self._log.broker, numbered_filter(kind.type, run, task))
+        ]
+
 
 class RecordedHistory:
     """Looks into a list of events, such as an exported file."""
@@ -49,3 +56,10 @@ class RecordedHistory:
 
     async def result(self, run: str, task: str) -> Event | None:
         return self._results.get((run, task))
+
+    async def numbered(self, run: str, task: str, kind: type[Data]) -> Sequence[Event]:
+        return [
+            event
+            for event in self._runs[run]
+            if isinstance(event.data, kind) and getattr(event.data, "task", "") == task
+        ]

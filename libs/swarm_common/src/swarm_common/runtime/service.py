@@ -28,12 +28,19 @@ class History(Protocol):
     async def result(self, run: str, task: str) -> Event | None:
         """Return the event that concluded a task, or ``None``."""
 
+    async def numbered(self, run: str, task: str, kind: type[Data]) -> Sequence[Event]:
+        """Return what a task has recorded of several things while it was at it, in their order."""
+
 
 class Work(msgspec.Struct, frozen=True):
     """One thing to handle: the event, and the way to what it needs."""
 
     event: Event
     history: History
+    repeated: bool = False
+    """Whether somebody may have been at it before, who was killed or gave it back."""
+    append: Callable[[Data], Awaitable[None]] | None = None
+    """Writes to the log at once; ``None`` where there is none, as in an offline replay."""
 
     @property
     def task(self) -> TaskScheduled:
@@ -55,6 +62,21 @@ class Work(msgspec.Struct, frozen=True):
     async def inputs_of(self, kind: type[D]) -> list[tuple[Event, D]]:
         """Return those inputs whose data are of a type, with their data."""
         return [(event, event.data) for event in await self.inputs() if isinstance(event.data, kind)]
+
+    async def recorded(self, kind: type[D]) -> list[D]:
+        """Return what this task recorded before it was given to this worker; empty for one that is new."""
+        if not self.repeated:
+            return []
+        events = await self.history.numbered(self.event.run, self.task.task, kind)
+        return [event.data for event in events if isinstance(event.data, kind)]
+
+    async def record(self, data: Data) -> None:
+        """Append an event before the task ends, so that it need not be done again; a second one stays unwritten.
+
+        It is of a type that has a number (see :mod:`swarm_common.events.subjects`), and does not conclude.
+        """
+        if self.append is not None:
+            await self.append(data)
 
     async def run_events(self) -> Sequence[Event]:
         """Return the run's events up to the one at hand."""

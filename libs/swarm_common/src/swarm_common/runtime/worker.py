@@ -134,7 +134,7 @@ class Worker:
                         field="kind",
                         given=task.kind,
                     )
-                data = await self._call(handler, event, task)
+                data = await self._call(handler, event, task, delivery.repeated, span)
                 await self._publish(event, task.kind, data, span, began)
             except (BrokerUnavailable, nats.errors.Error) as error:
                 span.error(error)
@@ -147,8 +147,16 @@ class Worker:
         self.handled += 1
         await delivery.ack()
 
-    async def _call(self, handler: TaskHandler, event: Event, task: TaskScheduled) -> Sequence[Data]:
-        work = Work(event, LiveHistory(self._context.log))
+    async def _call(
+        self, handler: TaskHandler, event: Event, task: TaskScheduled, repeated: bool, span: Span
+    ) -> Sequence[Data]:
+        began = time.perf_counter_ns()
+
+        async def append(data: Data) -> None:
+            number = getattr(data, "number", 0)
+            await self._publish(event, f"{task.kind}.{data.type}.{number}", [data], span, began)
+
+        work = Work(event, LiveHistory(self._context.log), repeated, append)
         if task.timeout_s is None:
             return as_events(await handler.handle(work))
         try:

@@ -304,12 +304,22 @@ def decided(slot: int, index: int, term: int) -> Decision:
 
 def test_one_vote_a_term() -> None:
     swarm = Swarm()
-    swarm.does(0, (1, Vote(1, granted=True, pre=False)))
+    swarm.does(0, Voted(1, 1), (1, Vote(1, granted=True, pre=False)))
     swarm.does(0, (1, Vote(1, granted=True, pre=False)))
     swarm.does(0, (2, Vote(1, granted=True, pre=True)))
     swarm.does(0, (2, Vote(1, granted=False, pre=False)))
-    swarm.does(0, (2, Vote(2, granted=True, pre=False)))
-    swarm.breaks("one vote a term", 0, (1, RequestVote(2, 0, 0, pre=False)))
+    swarm.does(0, Voted(2, 2), (2, Vote(2, granted=True, pre=False)))
+    swarm.breaks("one vote a term", 0, Voted(2, 0), (1, RequestVote(2, 0, 0, pre=False)))
+
+
+def test_stable_storage() -> None:
+    swarm = Swarm()
+    swarm.breaks("stable storage", 0, (1, Vote(1, granted=True, pre=False)))
+    swarm.breaks("stable storage", 0, Voted(1, None), (1, Vote(1, granted=True, pre=False)))
+    swarm.does(1, Voted(1, 0), Stored(1, entries(1)), (0, Appended(1, 1, 0)))
+    swarm.breaks("stable storage", 1, (0, Appended(1, 2, 0)))
+    swarm.breaks("stable storage", 1, (0, Appended(2, 1, 0)))
+    swarm.does(2, Voted(1, None), Compacted(5, 1, 3, "state"), (0, Appended(1, 5, 0)))
 
 
 def test_election_safety() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 
 from swarm_consensus.protocols import MECHANISMS
 from swarm_consensus.protocols.core import Decision, Effects, Message, Record, Setup, Snapshot
 from swarm_consensus.protocols.raft import Raft
+from swarm_consensus.protocols.raft.messages import Append, Appended, Vote
 from swarm_consensus.simulator.plan import (
     Action,
     Clock,
@@ -114,6 +116,15 @@ def test_leaders_that_come_and_go_replace_nothing_that_was_decided(block: int) -
     for seed in range(block * 15, (block + 1) * 15):
         outcome = World(RAFT, many_leaders(seed)).run()
         assert (seed, outcome.violation, outcome.undecided) == (seed, None, ())
+
+
+def test_what_may_leave_before_the_disk_has_it_is_the_leader_s_entries_alone() -> None:
+    found: dict[str, set[str | None]] = {}
+    for kinds in ((Append,), (Append, Appended), (Vote,)):
+        hasty = msgspec.structs.replace(RAFT, early=kinds)
+        broken = {World(hasty, plan(seed)).run().invariant for seed in range(40)}
+        found[kinds[-1].__name__] = broken - {None}
+    assert found == {"Append": set(), "Appended": {"stable storage"}, "Vote": {"stable storage"}}
 
 
 def test_the_worlds_are_as_bad_as_they_should_be() -> None:

@@ -1,10 +1,10 @@
-"""What must hold of Raft: the five properties of its paper (Ongaro and Ousterhout 2014, figure 3), and two below them.
+"""What must hold of Raft: the five properties of its paper (Ongaro and Ousterhout 2014, figure 3), and what is below.
 
 They are judged by what is on the disks and what is sent and decided, not by what nodes believe. ``one vote a term``
-(section 5.2) is why elections are safe; ``commit durability`` is the *CommittedIsDurable* of the TLA+ specification of
-etcd's raft. Leader completeness is judged before there is such a leader: of who lacks a decided entry nobody may have a
-log with which it would be elected (section 5.4.1), which is what committing an old term's entry by counting leads to
-(figure 8).
+(section 5.2) is why elections are safe, ``stable storage`` (figure 2: updated before responding) why crashes do no
+harm; ``commit durability`` is the *CommittedIsDurable* of the TLA+ specification of etcd's raft. Leader completeness is
+judged before there is such a leader: of who lacks a decided entry nobody may have a log with which it would be elected
+(section 5.4.1), which is what committing an old term's entry by counting leads to (figure 8).
 """
 
 from __future__ import annotations
@@ -13,16 +13,25 @@ from typing import ClassVar
 
 from swarm_consensus.protocols.core import Decision, Effects, Node, Record, Value, Violated
 from swarm_consensus.protocols.quorum import majority
-from swarm_consensus.protocols.raft.messages import Append, Compacted, RequestVote, Stored, Vote, Voted
+from swarm_consensus.protocols.raft.messages import (
+    Append,
+    Appended,
+    Compacted,
+    RequestVote,
+    Stored,
+    Vote,
+    Voted,
+)
 
 
 class _Disk:
-    """What an agent's records amount to: its term, and the terms of its log."""
+    """What an agent's records amount to: its term, its vote in it, and the terms of its log."""
 
-    __slots__ = ("base", "base_term", "term", "terms")
+    __slots__ = ("base", "base_term", "term", "terms", "vote")
 
     def __init__(self) -> None:
         self.term = self.base = self.base_term = 0
+        self.vote: int | None = None
         self.terms: list[int] = []
         """Of the entries after ``base``, the last one that a snapshot has replaced."""
 
@@ -40,6 +49,7 @@ class RaftInvariants:
     """All of them, over one picture of the disks."""
 
     INVARIANTS: ClassVar[tuple[str, ...]] = (
+        "stable storage",
         "one vote a term",
         "election safety",
         "leader append-only",
@@ -67,13 +77,7 @@ class RaftInvariants:
             for record in effects.persist:
                 self._write(node.id, disk, record)
         if effects.messages:
-            message = effects.messages[0][1]
-            kind = type(message)
-            if kind is Append:
-                if self._leaders.get(message.term) != node.id:  # type: ignore[attr-defined]  # asked above, fast
-                    self._elected(node.id, message.term)  # type: ignore[attr-defined]
-            elif kind is Vote or kind is RequestVote:
-                self._voted(node.id, effects)
+            self._said(node.id, effects)
         if effects.snapshot is not None:
             self._next[node.id] = effects.snapshot.slot + 1
         if effects.decisions:
@@ -83,12 +87,25 @@ class RaftInvariants:
         """Expect it to apply from the first slot again; what was on its disk still is."""
         self._next[node.id] = 0
 
+    def _said(self, agent: int, effects: Effects) -> None:
+        message = effects.messages[0][1]  # what is said at once is of one kind, but for answers to reads
+        kind = type(message)
+        if kind is Appended:
+            disk = self._disks[agent]
+            if message.term > disk.term or message.index > disk.base + len(disk.terms):  # type: ignore[attr-defined]
+                raise Violated("stable storage", f"agent {agent} says {message}, which is not on its disk")
+        elif kind is Append:
+            if self._leaders.get(message.term) != agent:  # type: ignore[attr-defined]
+                self._elected(agent, message.term)  # type: ignore[attr-defined]
+        elif kind is Vote or kind is RequestVote:
+            self._voted(agent, effects)
+
     def _write(self, agent: int, disk: _Disk, record: Record) -> None:
         kind = type(record)
         if kind is Stored:
             self._store(agent, disk, record)  # type: ignore[arg-type]  # asked above, fast
         elif kind is Voted:
-            disk.term = record.term  # type: ignore[attr-defined]
+            disk.term, disk.vote = record.term, record.vote  # type: ignore[attr-defined]
         elif kind is Compacted:
             self._compact(disk, record)  # type: ignore[arg-type]
 
@@ -123,7 +140,8 @@ class RaftInvariants:
         disk.base, disk.base_term = record.index, record.term
 
     def _voted(self, agent: int, effects: Effects) -> None:
-        """One vote a term, by who is told of it; a candidate's own goes to itself."""
+        """One vote a term, by who is told of it, and on the disk before; a candidate's own goes to itself."""
+        disk = self._disks[agent]
         for to, message in effects.messages:
             if isinstance(message, Vote) and message.granted and not message.pre:
                 candidate = to
@@ -136,6 +154,12 @@ class RaftInvariants:
                 raise Violated(
                     "one vote a term",
                     f"agent {agent} votes for {candidate} in term {message.term}, and has for {first}",
+                )
+            if (disk.term, disk.vote) != (message.term, candidate):
+                raise Violated(
+                    "stable storage",
+                    f"agent {agent} votes for {candidate} in term {message.term}; its disk has term {disk.term} and "
+                    f"a vote for {disk.vote}",
                 )
 
     def _elected(self, agent: int, term: int) -> None:

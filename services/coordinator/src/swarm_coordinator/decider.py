@@ -24,7 +24,7 @@ from swarm_common.events.benchmark import (
 from swarm_common.events.values import Lane
 from swarm_coordinator.moment import Moment
 from swarm_coordinator.plans import Finish, SoFar, Suite
-from swarm_coordinator.state import RunState, TaskState, evolve, run_digest
+from swarm_coordinator.state import RunState, Specs, TaskState, evolve, run_digest
 
 __all__ = ["RunState", "decide", "evolve"]
 
@@ -167,7 +167,7 @@ def _so_far(state: RunState, started: Started, elapsed_s: float) -> SoFar:
         step=state.step,
         results=state.results,
         facts=state.facts,
-        planned=state.tasks,
+        planned=Specs(state.tasks),
         elapsed_s=elapsed_s,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -60,7 +60,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     timed_by: tuple[str, ...] = ()
     """Parameters that, where they are not at their default, make the outcome depend on timing or on earlier runs."""
     timed_with: dict[str, tuple[str, ...]] = {}
-    """By parameter that is a list: members with which the outcome depends on something outside, as a language model."""
+    """By parameter: values, of a list members, with which the outcome depends on something outside, as a paid model."""
 
     def repeats(self, params: Mapping[str, Any]) -> bool:
         """Say whether these (complete) parameters and a seed give the same digest each time."""
@@ -69,7 +69,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             and all(
                 params[param.name] == param.default for param in self.params if param.name in self.timed_by
             )
-            and not any(set(members) & set(params[name]) for name, members in self.timed_with.items())
+            and not any(_names(params[name]) & set(values) for name, values in self.timed_with.items())
         )
 
 
@@ -79,6 +79,8 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
     event: str
     data: Data
     digest: str
+    at_ns: int = 0
+    """When it was recorded: nanoseconds since 1970, by the clock of who did."""
 
 
 class SoFar(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +95,7 @@ class SoFar(msgspec.Struct, frozen=True, kw_only=True):
     """By task: the event that concluded it."""
     facts: Mapping[str, tuple[Fact, ...]] = {}
     """By task: everything that was recorded of it, the result included, in the order of the log."""
-    planned: Container[str] = frozenset()
+    planned: Mapping[str, Task] = {}
     """Tasks that the run has, whatever became of them: a planner that is asked between results plans none twice."""
     elapsed_s: float = 0.0
     """Since the run started."""
@@ -229,6 +231,11 @@ def _whole(param: Param, value: Any, field: str) -> list[int]:
             f"{field} is empty; it must name one whole number or more", field=field, given="[]", allowed="int"
         )
     return found
+
+
+def _names(value: Any) -> set[Any]:
+    """Return the members of a list, or the one value."""
+    return set(value) if isinstance(value, list | tuple) else {value}
 
 
 def _text(value: Any, longest: int = 100) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -55,6 +56,22 @@ class TaskState(msgspec.Struct, frozen=True, gc=False):
     attempt: int = 0
     error: str = ""
     retryable: bool = False
+
+
+class Specs(Mapping[str, Task]):
+    """A run's tasks as they were planned: a view, nothing is copied."""
+
+    def __init__(self, tasks: Map[str, TaskState]) -> None:
+        self._tasks = tasks
+
+    def __getitem__(self, name: str) -> Task:
+        return self._tasks[name].spec
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,7 +231,7 @@ def _scheduled(state: RunState, data: TaskScheduled) -> RunState:
 def _recorded(state: RunState, event: Event, data: Data, name: str) -> RunState:
     """A worker recorded something of a task; the first concluding event is its result."""
     task = state.tasks[name]
-    fact = Fact(event.id, data, digest_of(data))
+    fact = Fact(event.id, data, digest_of(data), parse_ns(event.time))
     state = replace(state, facts=state.facts.set(name, (*state.facts.get(name, ()), fact)))
     if not data.concludes or task.status == "done":
         return state

@@ -44,6 +44,11 @@ TRANSITIONS: tuple[tuple[TaskStatus, str, TaskStatus], ...] = (
 )
 
 
+#: Parameters that say where answers come from and what they may cost, and not what they are: a run that takes its
+#: answers from an earlier one has its digest.
+APART = frozenset({"recording", "budget_usd"})
+
+
 class TaskState(msgspec.Struct, frozen=True, gc=False):
     """A task of a run."""
 
@@ -334,7 +339,7 @@ def run_digest(state: RunState) -> str:
     content = {
         "suite": started.suite,
         "scenario": started.scenario,
-        "params": started.params,
+        "params": {name: value for name, value in started.params.items() if name not in APART},
         "seed": started.seed,
         "facts": {
             name: sorted(f"{fact.data.type} {fact.digest}" for fact in facts if fact.digest)

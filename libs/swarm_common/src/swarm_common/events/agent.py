@@ -263,7 +263,8 @@ class TasksPosed(Data, frozen=True, kw_only=True):
     items: tuple[Item, ...]
 
 
-@event("agent.called", volatile=("timings", "raw"))
+# Who of a pool took a turn, and what an endpoint's cache still held, are decided by timing and change no answer.
+@event("agent.called", volatile=("agent", "usage", "cost_usd", "recorded", "timings", "raw"))
 class Called(Data, frozen=True, kw_only=True):
     """A model was asked, once, and answered or failed to."""
 
@@ -302,7 +303,7 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool = False
 
 
-@event("agent.acted", concludes=True, volatile=("model_s", "elapsed_s", "worker"))
+@event("agent.acted", concludes=True, volatile=("agent", "usage", "cost_usd", "model_s", "elapsed_s", "worker"))
 class Acted(Data, frozen=True, kw_only=True):
     """An agent took its turn: it heard others, asked its model and said something."""
 

@@ -18,7 +18,7 @@ from swarm_consensus.service import simulate as handler
 from swarm_consensus.simulator.__main__ import main
 from swarm_consensus.simulator.chart import chart, words
 from swarm_consensus.simulator.draw import FAULTS, OTHERS, draw, inside
-from swarm_consensus.simulator.plan import Clock, Crash, Cut, Heal, Network, Plan, Restart, Submit
+from swarm_consensus.simulator.plan import Clock, Crash, Cut, Heal, Mute, Network, Plan, Restart, Submit
 from swarm_consensus.simulator.run import (
     SimulateParams,
     counterexample,
@@ -72,10 +72,12 @@ def test_the_faults_do_what_their_names_say() -> None:
     assert all(plan.network.drop > 0 for plan in plans["loss"])
     assert all(plan.network.slow > 0 and plan.network.delay_ms[1] >= 20 for plan in plans["delay"])
     assert all(plan.network.duplicate > 0 for plan in plans["duplication"])
-    for fault, kind in {"partition": Cut, "one_way_partition": Cut, "crash": Crash, "clock": Clock}.items():
+    kinds = {"partition": Cut, "one_way_partition": Cut | Mute, "crash": Crash, "clock": Clock}
+    for fault, kind in kinds.items():
         assert all(any(isinstance(action, kind) for action in plan.actions) for plan in plans[fault])
     assert any(plan.sync_ms[1] for plan in plans["crash"])
     assert {lie for plan in plans["byzantine"] for lie in plan.liars.values()} == {"silence", *VOTING.lies}
+    assert all(plan.liars for plan in plans["all"])
     quiet = [action for plan in plans["none"] for action in plan.actions]
     assert not any(isinstance(action, Crash | Cut | Clock | Heal | Restart) for action in quiet)
     assert all(plan.network == Network(settled_ms=(1, 5)) for plan in plans["none"])
@@ -239,8 +241,9 @@ def test_a_counterexample_reads_from_the_question_to_the_violation() -> None:
     assert any("sends Ask(slot=" in line for line in text)
     assert any("gets Result(slot=" in line for line in text)
     assert len(text) < 30
-    again = msgspec.json.decode(found.plan)
-    assert (again["n"], again["mechanism"], again["seed"]) == (3, "voting", found.seed)
+    again = msgspec.json.decode(found.plan, type=Plan)
+    assert (again.n, again.mechanism, again.seed) == (3, "voting", found.seed)
+    assert World(VOTING, again).run().violation == found.what
 
 
 def test_a_chart_shows_what_led_to_the_end_and_leaves_out_the_rest() -> None:

@@ -161,6 +161,8 @@ class Mechanism(msgspec.Struct, frozen=True, kw_only=True):
     """By the name of a behaviour, ``equivocation`` and ``wrong_value`` at least; ``silence`` is known for all."""
     forwards: bool = False
     """Whether an agent that is asked passes the value on, so that a client need not ask whom it names (who may lie)."""
+    variations: Mapping[str, tuple[int, ...]] = {}
+    """By option, values with which the simulator runs it, besides the usual one: so that what is rare happens."""
     early: tuple[type[Message], ...] = ()
     """Kinds that need not wait for the records beside them, for all earlier ones alone: they say nothing that rests on
     these."""

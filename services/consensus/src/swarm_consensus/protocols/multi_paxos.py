@@ -594,4 +594,5 @@ MECHANISM = Mechanism(
     counted_until="decided",
     checks=(Agreement, Integrity, InOrder, LeaderBallots),
     lies=LIES,
+    variations={"pipeline": (1, 2)},
 )

@@ -276,5 +276,6 @@ MECHANISM = Mechanism(
     counted_until="quiet",
     checks=(Agreement, Integrity, OneVoteEach, Accuracy),
     lies=LIES,
+    variations={"patience": (1, 4)},
     votes=True,
 )

@@ -124,5 +124,6 @@ MECHANISM = Mechanism(
     counted_until="quiet",
     checks=(Agreement, Integrity, Accuracy),
     lies=LIES,
+    variations={"patience": (1, 4)},
     votes=True,
 )

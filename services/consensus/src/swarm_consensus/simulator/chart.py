@@ -12,7 +12,18 @@ from typing import Any
 import msgspec
 
 from swarm_consensus.protocols.core import Decision
-from swarm_consensus.simulator.plan import Action, Clock, Compact, Crash, Cut, Heal, Query, Restart, Submit
+from swarm_consensus.simulator.plan import (
+    Action,
+    Clock,
+    Compact,
+    Crash,
+    Cut,
+    Heal,
+    Mute,
+    Query,
+    Restart,
+    Submit,
+)
 from swarm_consensus.simulator.world import Seen
 
 LINES = 60
@@ -142,6 +153,8 @@ def _action(action: Action, agent: int) -> str:  # noqa: PLR0911 - one a kind
         return f"cut: nothing gets from {_group(action.sources)} to {_group(action.targets)}"
     if isinstance(action, Heal):
         return "all cuts are mended"
+    if isinstance(action, Mute):
+        return f"nothing will get from the next {action.leaders} to lead"
     if isinstance(action, Clock):
         return f"{agent}'s clock runs {action.rate:g} times as fast"
     if isinstance(action, Compact):

@@ -21,12 +21,13 @@ from swarm_common.errors import UsageError
 from swarm_consensus.protocols.core import Mechanism
 from swarm_consensus.simulator.plan import (
     LEADER,
-    Action,
+    AnyAction,
     Clock,
     Compact,
     Crash,
     Cut,
     Heal,
+    Mute,
     Network,
     Plan,
     Query,
@@ -45,10 +46,17 @@ FAULTS = (
     "byzantine",
 )
 """What fails in the matrix, one at a time."""
-OTHERS = ("none", "all_but_byzantine", "crash_more", "byzantine_more")
-"""The base line; all but liars at once; and, outside of every model, one crashed agent or liar more than it allows."""
+OTHERS = ("none", "all_but_byzantine", "all", "crash_more", "byzantine_more")
+"""The base line; all at once, without liars and with; and, outside of every model, one crashed agent or liar more than
+it allows."""
 
 _CHAOS_MS = (300, 600)
+_LONG = 4
+"""How many times as long the chaos is in one world of ten: some bugs need several leaders one after the other."""
+_EVERY_LEADER = 0.15
+"""The share of worlds with partitions, or crashes, in which they meet one leader after the other."""
+_HANGS = 0.1
+"""The share of worlds with all faults in which a leader hangs."""
 _PATIENCE_MS = 10_000
 """How long a swarm that is well again has to decide everything."""
 _BEYOND, _SHORT_MS = ("crash_more", "byzantine_more"), 2_000
@@ -61,7 +69,7 @@ class _Draft:
     def __init__(self, mechanism: Mechanism, n: int, chaos_ms: int, random: Random) -> None:
         self.mechanism, self.n, self.chaos_ms, self.random = mechanism, n, chaos_ms, random
         self.members = tuple(range(n))
-        self.actions: list[Action] = []
+        self.actions: list[AnyAction] = []
         self.network = Network(settled_ms=(1, 5))
         self.sync_ms = (0, 0)
         self.lost: frozenset[int] = frozenset()
@@ -74,7 +82,17 @@ class _Draft:
     def spell(self) -> tuple[int, int]:
         """Return the beginning and the end of something that lasts, within the chaos."""
         began = self.random.randrange(self.chaos_ms)
-        return began, min(self.chaos_ms, began + self.random.randint(20, self.chaos_ms))
+        return began, min(self.chaos_ms, began + self.random.randint(20, min(self.chaos_ms, _CHAOS_MS[1])))
+
+    def spells(self) -> range:
+        """Return how often something happens: more often in a longer chaos."""
+        return range(self.random.randint(1, 3 * max(1, self.chaos_ms // _CHAOS_MS[1])))
+
+    def terms(self) -> list[tuple[int, int]]:
+        """Return times, one after the other, in which something happens to whoever leads then."""
+        step = self.random.randint(40, 250)
+        down = self.random.randint(20, 2 * step)
+        return [(at, min(self.chaos_ms, at + down)) for at in range(step, self.chaos_ms, step)]
 
     def some(self, least: int, most: int) -> tuple[int, ...]:
         """Return between ``least`` and ``most`` agents, in ascending order."""
@@ -102,7 +120,16 @@ def _duplication(draft: _Draft) -> None:
 
 def _partition(draft: _Draft) -> None:
     random = draft.random
-    for _ in range(random.randint(1, 3)):
+    if random.random() < _EVERY_LEADER:
+        for began, ended in draft.terms():
+            draft.actions += [
+                Cut(began, (LEADER,), draft.members),
+                Cut(began, draft.members, (LEADER,)),
+            ]
+            if random.random() < 0.5:
+                draft.actions.append(Heal(ended))
+        return
+    for _ in draft.spells():
         began, ended = draft.spell()
         shape = random.choice(("leader", "one", "halves", "random", "bridge"))
         if shape == "leader":
@@ -126,7 +153,11 @@ def _partition(draft: _Draft) -> None:
 
 def _one_way_partition(draft: _Draft) -> None:
     random = draft.random
-    for _ in range(random.randint(1, 3)):
+    if random.random() < _EVERY_LEADER:
+        draft.actions.append(Mute(random.randrange(200), random.randint(1, 3)))
+        draft.actions += [Heal(ended) for _, ended in draft.terms()]
+        return
+    for _ in draft.spells():
         began, ended = draft.spell()
         shape = random.choice(("leader mute", "leader deaf", "random"))
         if shape == "random":
@@ -144,7 +175,11 @@ def _crash(draft: _Draft) -> None:
     """Let agents crash and come back, some only after the chaos, and as many never as the model has."""
     random, most = draft.random, draft.mechanism.crashes(draft.n)
     draft.sync_ms = random.choice(((0, 0), (0, 5), (1, 30)))
-    for _ in range(random.randint(1, 3)):
+    if random.random() < _EVERY_LEADER:
+        for began, ended in draft.terms():
+            draft.actions.append(Crash(began, LEADER))
+            draft.actions += [Restart(ended, agent) for agent in draft.members]
+    for _ in draft.spells():
         began, ended = draft.spell()
         shape = random.choice(("leader", "some", "all", "one after the other"))
         if shape == "leader":
@@ -158,7 +193,7 @@ def _crash(draft: _Draft) -> None:
             draft.actions += [Crash(began, agent) for agent in down]
             draft.actions += [Restart(ended, agent) for agent in down]
     if random.random() < 0.5:
-        _lose(draft, random.randint(0, most))
+        _lose(draft, random.randint(0, max(0, most - len(draft.liars))))
 
 
 def _lose(draft: _Draft, size: int) -> None:
@@ -210,6 +245,25 @@ def _all_but_byzantine(draft: _Draft) -> None:
     # Rates of two that both set them go together: the later keeps what the other has set.
     for name in chosen or ["loss", "crash"]:
         _DRAWN[name](draft)
+    if draft.random.random() < _HANGS:
+        _hang(draft)
+
+
+def _hang(draft: _Draft) -> None:
+    """Let the leader's process hang and the network forget it; then clients read, from whoever thinks it leads."""
+    began = draft.random.randrange(100, draft.chaos_ms)
+    draft.actions += [
+        Clock(began, LEADER, 0.0),
+        Cut(began, (LEADER,), draft.members),
+        Cut(began, draft.members, (LEADER,)),
+    ]
+    for at_ms in range(began + 50, draft.chaos_ms, 50):
+        draft.actions += [Query(at_ms, agent) for agent in draft.members]
+
+
+def _all(draft: _Draft) -> None:
+    _byzantine(draft)
+    _all_but_byzantine(draft)
 
 
 _DRAWN: dict[str, Callable[[_Draft], None]] = {
@@ -222,6 +276,7 @@ _DRAWN: dict[str, Callable[[_Draft], None]] = {
     "clock": _clock,
     "byzantine": _byzantine,
     "all_but_byzantine": _all_but_byzantine,
+    "all": _all,
     "crash_more": _crash_more,
     "byzantine_more": _byzantine_more,
 }
@@ -232,7 +287,7 @@ def inside(mechanism: Mechanism, agents: int, fault: str) -> bool:
     check_fault(fault)
     if fault in _BEYOND:
         return False
-    return fault != "byzantine" or mechanism.liars(agents) >= 1
+    return fault not in {"byzantine", "all"} or mechanism.liars(agents) >= 1
 
 
 def draw(mechanism: Mechanism, agents: int, fault: str, seed: int, *, values: int = 3) -> Plan:
@@ -245,7 +300,7 @@ def draw(mechanism: Mechanism, agents: int, fault: str, seed: int, *, values: in
     _at_least("agents", agents, 2)
     _at_least("values", values, 1)
     times = Random(f"{seed}/{agents}/clients")  # noqa: S311 - seeded, nothing secret
-    chaos_ms = times.randint(*_CHAOS_MS)
+    chaos_ms = times.randint(*_CHAOS_MS) * (_LONG if times.random() < 0.1 else 1)
     # Swarms with a leader elect it first; the later half of the chaos is where there is something to break.
     when = [int(chaos_ms * math.sqrt(times.random())) for _ in range(values - 1)]
     when.append(chaos_ms + times.randint(50, 150))
@@ -256,12 +311,7 @@ def draw(mechanism: Mechanism, agents: int, fault: str, seed: int, *, values: in
     draft = _Draft(mechanism, agents, chaos_ms, random)
     if fault != "none":
         _DRAWN[fault](draft)
-    for _ in range(random.randint(0, 2)):
-        draft.actions.append(
-            Compact(random.randrange(chaos_ms + 100), random.choice((LEADER, *draft.members)))
-        )
-    for _ in range(random.randint(0, 2)):
-        draft.actions.append(Query(random.randrange(chaos_ms + 100), random.choice((LEADER, *draft.members))))
+    _look_around(draft)
     core: tuple[int, ...] = ()
     if draft.lost:
         core = tuple(agent for agent in draft.members if agent not in draft.lost and agent not in draft.liars)
@@ -283,7 +333,29 @@ def draw(mechanism: Mechanism, agents: int, fault: str, seed: int, *, values: in
         core=core,
         liars=dict(sorted(draft.liars.items())),
         limit_ms=chaos_ms + (_SHORT_MS if fault in _BEYOND else _PATIENCE_MS),
+        options=_options(mechanism, random),
     )
+
+
+def _look_around(draft: _Draft) -> None:
+    """Have agents compact, and ask for reads: one here and there, or all at some moments, who may think they lead."""
+    random, whole_ms = draft.random, draft.chaos_ms + 100
+    anybody = (LEADER, *draft.members)
+    for _ in range(random.randint(0, 2)):
+        draft.actions.append(Compact(random.randrange(whole_ms), random.choice(anybody)))
+    for _ in range(random.randint(0, 2)):
+        draft.actions.append(Query(random.randrange(whole_ms), random.choice(anybody)))
+    if random.random() < 0.2:
+        for _ in draft.spells():
+            at_ms = random.randrange(whole_ms)
+            draft.actions += [Query(at_ms, agent) for agent in draft.members]
+
+
+def _options(mechanism: Mechanism, random: Random) -> dict[str, int]:
+    """Return options for one world in four other than the usual ones."""
+    if not mechanism.variations or random.random() < 0.75:
+        return {}
+    return {name: random.choice(values) for name, values in mechanism.variations.items()}
 
 
 def check_fault(fault: str) -> None:

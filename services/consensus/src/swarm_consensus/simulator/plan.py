@@ -42,6 +42,12 @@ class Heal(Action, frozen=True):
     """All cuts are mended."""
 
 
+class Mute(Action, frozen=True):
+    """Nothing gets from the next ``leaders`` agents that come to lead, from then on until cuts are mended."""
+
+    leaders: int
+
+
 class Clock(Action, frozen=True):
     """From now on an agent's ticks come ``rate`` times as often as others'."""
 
@@ -69,6 +75,9 @@ class Submit(Action, frozen=True):
     """Whom it asks first."""
 
 
+AnyAction = Crash | Restart | Cut | Heal | Clock | Compact | Mute | Query | Submit
+
+
 class Network(msgspec.Struct, frozen=True, kw_only=True):
     """What happens to a message between two agents, while there is chaos and after."""
 
@@ -92,7 +101,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     seed: int
     """For what is not written down here: delays, losses, time-outs."""
-    actions: tuple[Action, ...] = ()
+    actions: tuple[AnyAction, ...] = ()
     network: Network = Network()
     """While there is chaos; afterwards nothing is lost, doubled or slow."""
     sync_ms: tuple[int, int] = (0, 0)

@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from swarm_consensus.protocols.core import Mechanism
-from swarm_consensus.simulator.plan import Action, Cut, Network, Plan, Submit
+from swarm_consensus.simulator.plan import AnyAction, Cut, Network, Plan, Submit
 from swarm_consensus.simulator.world import Outcome, World
 
 _T = TypeVar("_T")
@@ -58,7 +58,7 @@ class _Shrinker:
 
     def _agents(self) -> None:
         while self.plan.n > 2:
-            fewer = _fewer(self.plan)
+            fewer = _fewer(self.mechanism, self.plan)
             if fewer is None or not self.with_some_seed(fewer):
                 return
 
@@ -80,7 +80,7 @@ class _Shrinker:
             self.fails(_but(self.plan, sync_ms=(0, 0)))
 
     def _actions(self) -> None:
-        def fails(actions: Sequence[Action]) -> bool:
+        def fails(actions: Sequence[AnyAction]) -> bool:
             return self.fails(_but(self.plan, actions=tuple(actions)))
 
         minimize(self.plan.actions, fails)
@@ -88,7 +88,7 @@ class _Shrinker:
     def _time(self) -> None:
         """End the chaos, and the world, sooner."""
         plan = self.plan
-        if plan.core and self.fails(_but(plan, core=())):
+        if plan.core and self.invariant != PROGRESS and self.fails(_but(plan, core=())):
             plan = self.plan
         last = max((action.at_ms for action in plan.actions if not isinstance(action, Submit)), default=0)
         for chaos_ms in (0, last + 1, plan.chaos_ms // 2):
@@ -163,10 +163,13 @@ def _but(plan: Plan, **changes: object) -> Plan:
     return msgspec.structs.replace(plan, **changes)
 
 
-def _fewer(plan: Plan) -> Plan | None:
-    """Return the plan without its last agent; ``None``: nobody honest would be left to look at."""
+def _fewer(mechanism: Mechanism, plan: Plan) -> Plan | None:
+    """Return the plan without its last agent; ``None``: it would have more faulty agents than the mechanism allows.
+
+    Unless the plan has more already.
+    """
     n = plan.n - 1
-    actions: list[Action] = []
+    actions: list[AnyAction] = []
     for action in plan.actions:
         if isinstance(action, Cut):
             sources = tuple(agent for agent in action.sources if agent < n)
@@ -181,7 +184,15 @@ def _fewer(plan: Plan) -> Plan | None:
     core = tuple(agent for agent in plan.core if agent < n)
     if n - len(liars) < 2 or (plan.liars and not liars) or (plan.core and not core):
         return None
-    return _but(plan, n=n, actions=tuple(actions), liars=liars, core=core, calm=())
+    fewer = _but(plan, n=n, actions=tuple(actions), liars=liars, core=core, calm=())
+    return None if _within_model(mechanism, plan) and not _within_model(mechanism, fewer) else fewer
+
+
+def _within_model(mechanism: Mechanism, plan: Plan) -> bool:
+    """Return whether no more agents lie, and lie or are gone, than the mechanism allows of so many."""
+    gone = plan.n - len(plan.core) if plan.core else len(plan.liars)
+    liars = mechanism.liars(plan.n)
+    return len(plan.liars) <= liars and gone <= max(liars, mechanism.crashes(plan.n))
 
 
 def _within(number: int, ranges: Sequence[tuple[int, int]]) -> bool:

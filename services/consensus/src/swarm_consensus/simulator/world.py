@@ -37,6 +37,7 @@ from swarm_consensus.simulator.plan import (
     Crash,
     Cut,
     Heal,
+    Mute,
     Plan,
     Query,
     Restart,
@@ -134,6 +135,8 @@ class World:
         self._rates: list[float] | None = None  # None: all clocks run right
         self._phases = [0.0] * plan.n
         self._cuts: frozenset[tuple[int, int]] = frozenset()
+        self._mute = 0  # how many of those who come to lead are to be cut off
+        self._led: set[int] = set()
         self._chaos = plan.chaos_ms > 0
         self._asked: dict[str, int] = {}
         self._answered: dict[str, str] = {}
@@ -163,6 +166,9 @@ class World:
             violated = error
             if self.trace is not None:
                 self.trace.append(Seen(self.now_ms, "violated", self._acting, -1, str(error)))
+        except Exception as error:
+            error.add_note(f"after {self.now_ms} ms in the world of {self.plan}")
+            raise
         undecided = tuple(sorted(self._missing))
         return Outcome(
             violation=None if violated is None else f"{violated} (at {self.now_ms} ms)",
@@ -329,27 +335,30 @@ class World:
 
     def _release(self, node: Node, effects: Effects) -> None:
         agent = node.id
-        trace = self.trace
         if effects.persist:
             self._disks[agent].extend(effects.persist)
-            if trace is not None:
-                trace.extend(Seen(self.now_ms, "persisted", agent, -1, record) for record in effects.persist)
+            if self.trace is not None:
+                self.trace += [
+                    Seen(self.now_ms, "persisted", agent, -1, record) for record in effects.persist
+                ]
         self._acting = agent
         lies = self.plan.liars.get(agent) if self.plan.liars else None
         if lies is None:
-            for check in self._checks if effects.decisions or effects.snapshot is not None else self._always:
-                check.after(node, effects)
-            if effects.reads:
-                self._check_reads(node.id, effects)
+            self._check(node, effects)
         if effects.snapshot is not None:
             self._install(agent, effects.snapshot)
         if effects.decisions:
             self._note(agent, effects.decisions, honest=lies is None)
         if effects.messages:
-            if lies is not None:
-                self._lie(agent, effects.messages, lies)
-            else:
-                self._send(agent, effects.messages)
+            if self._mute and node.leader == agent and agent not in self._led:
+                self._cut_off(agent)
+            self._send(agent, effects.messages if lies is None else self._lie(agent, effects.messages, lies))
+
+    def _check(self, node: Node, effects: Effects) -> None:
+        for check in self._checks if effects.decisions or effects.snapshot is not None else self._always:
+            check.after(node, effects)
+        if effects.reads:
+            self._check_reads(node.id, effects)
 
     def _install(self, agent: int, snapshot: Snapshot) -> None:
         """Set an agent's state to a snapshot: for this world the list of what was decided, by slot."""
@@ -389,12 +398,15 @@ class World:
             queue[at_ms].append((to, sender, message))
         self.sent = number + 1
 
-    def _lie(self, agent: int, messages: list[tuple[int, Message]], behaviour: str) -> None:
+    def _lie(
+        self, agent: int, messages: list[tuple[int, Message]], behaviour: str
+    ) -> list[tuple[int, Message]]:
+        """Return what a liar sends in place of ``messages``."""
         if behaviour == "silence":
-            return
+            return []
         lie = self.mechanism.lies[behaviour]
         told = [(to, lie(message, to, self._setups[agent])) for to, message in messages]
-        self._send(agent, [(to, message) for to, message in told if message is not None])
+        return [(to, message) for to, message in told if message is not None]
 
     # --- clients ------------------------------------------------------------------------------------------
 
@@ -489,6 +501,10 @@ class World:
             self._cut(action)
         elif isinstance(action, Heal):
             self._cuts = frozenset()
+            self._led.clear()
+        elif isinstance(action, Mute):
+            self._mute = action.leaders
+            self._led = {node.id for node in self.nodes if node is not None and node.leader == node.id}
         elif isinstance(action, Clock):
             rates = self._rates or [1.0] * self.plan.n
             rates[agent] = action.rate
@@ -515,6 +531,12 @@ class World:
         if LEADER in action.targets:
             sources -= targets
         self._cuts |= {(one, other) for one in sources for other in targets if one != other}
+
+    def _cut_off(self, agent: int) -> None:
+        """Let nothing get from an agent that has just come to lead."""
+        self._mute -= 1
+        self._led.add(agent)
+        self._cuts |= {(agent, other) for other in self.members if other != agent}
 
     def _query(self, agent: int) -> None:
         node = self.nodes[agent]
@@ -547,6 +569,7 @@ class World:
     def _calm(self) -> None:
         """End the chaos: from now on the core is well, and has to show it."""
         self._chaos = False
+        self._mute = 0
         self._cuts = frozenset()
         self._rates = None
         self._noise = (0.0, 0.0, 0.0)

@@ -21,6 +21,8 @@ from swarm_consensus.protocols.pbft.messages import (
     to_propose,
 )
 
+_KEPT = 50_000  # signatures that need not be verified again
+
 
 def primary_of(view: int, members: Sequence[int]) -> int:
     """Return who is primary: one after the other, by turns."""
@@ -57,6 +59,7 @@ class Verifier:
         self.window = window
         self.keys = keys
         self._everybody = frozenset(members)
+        self._verified: set[tuple[int, bytes, bytes]] = set()
 
     def signed(
         self, payload: bytes, signers: tuple[int, ...], signatures: tuple[bytes, ...], need: int
@@ -66,10 +69,23 @@ class Verifier:
             return False
         if not self._everybody.issuperset(signers):
             return False
-        verify = self.keys.verify
+        verify = self._verify
         return all(
             verify(signer, payload, signature) for signer, signature in zip(signers, signatures, strict=True)
         )
+
+    def _verify(self, signer: int, payload: bytes, signature: bytes) -> bool:
+        """Verify a signature once: in a view change the same prepares come in the certificates of all who leave."""
+        key = (signer, payload, signature)
+        verified = self._verified
+        if key in verified:
+            return True
+        if not self.keys.verify(signer, payload, signature):
+            return False
+        if len(verified) >= _KEPT:
+            verified.clear()
+        verified.add(key)
+        return True
 
     def certificate(self, certificate: Certificate) -> bool:
         """Return whether a value was prepared: the primary's pre-prepare, and prepares of others, a quorum less one."""
@@ -78,7 +94,7 @@ class Verifier:
         return (
             view >= 0
             and primary not in certificate.signers
-            and self.keys.verify(primary, to_propose(view, slot, what), certificate.proposed)
+            and self._verify(primary, to_propose(view, slot, what), certificate.proposed)
             and self.signed(
                 to_prepare(view, slot, what), certificate.signers, certificate.signatures, self.quorum - 1
             )

@@ -142,6 +142,7 @@ def test_alone_it_decides_on_the_strength_of_its_own_disk() -> None:
     effects = alone.propose("a")
     assert [type(record) for record in effects.persist] == [Stored]
     assert [(one.slot, one.value) for one in effects.decisions] == [(0, "a")]
+    assert effects.phases == [(0, "replicate"), (0, "commit")]
     again = node(0, 1)
     again.restore([Voted(1, 0), Stored(1, (Entry(1, -1, None),)), *effects.persist])
     decided: list[Decision] = []

@@ -303,8 +303,8 @@ class Raft(Node):
 
     def _on_propose(self, value: Value) -> None:
         if self.state == "leader":
+            self._phase(self.log.slot(self.log.last) + 1, "replicate")
             self._add(value)
-            self._phase(self.log.slot(self.log.last), "replicate")
 
     def _add(self, value: Value | None) -> None:
         """Take up an entry and send it to all.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,6 +64,23 @@ def test_json_has_the_refuting_part(file: Path, capsys: pytest.CaptureFixture[st
     )
     assert found["refutation"]["possible"] == [1]
     assert [one["called"] for one in found["refutation"]["operations"]] == [1, 7]
+
+
+def test_the_command_itself_reads_a_pipe_and_needs_no_broker(tmp_path: Path) -> None:
+    swarm = Path(sys.executable).parent / "swarm"
+    environ = {"SWARM_HOME": str(tmp_path / "home"), "SWARM_NATS_URL": "nats://127.0.0.1:1"}
+    done = subprocess.run(
+        [swarm, "check-history", "-", "--model", "register"],
+        input=STALE,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.endswith("not linearizable: 4 operations on 2 keys\n")
+    assert not (tmp_path / "home").exists()
 
 
 def test_standard_input_is_a_dash(

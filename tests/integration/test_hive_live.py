@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,9 @@ from swarm_common.events.consensus import Decided, Measured
 from swarm_common.mechanisms import MECHANISMS
 from swarm_common.tracing import child_of, root
 from swarm_consensus.live import task as live_task
-from swarm_consensus.live.driver import Swarm, swarm
+from swarm_consensus.live.driver import swarm
 from swarm_consensus.live.measuring import Outcome, measure
 from swarm_consensus.live.params import live_params
-from swarm_consensus.live.telling import Decide, Done, Turn
 from swarm_consensus.live.wire import Wire
 
 NATS = Path(__file__).resolve().parents[2] / "deploy/nats"
@@ -146,19 +145,12 @@ async def test_a_killed_agent_finds_on_its_disk_what_it_had_promised(nats_url: s
     """A collector is killed after it decided: it comes back, says the same, and uses no slot twice."""
     params = live_params({"mechanism": "voting", "agents": 3, "tick_ms": _TICK_MS})
     async with swarm(params, nats_url, home=tmp_path) as made:
-        before = await asked(made, 1, ["one?", "two?"])
+        before = await made.decide(["one?", "two?"], home=1)
         await made.kill(made.where[1])
         await made.restart(made.where[1])
-        after = await asked(made, 1, ["three?"])
+        after = await made.decide(["three?"], home=1)
     slots = [turn.slot for turn in (*before, *after)]
     assert slots == [1, 4, 7]
-
-
-async def asked(made: Swarm, home: int, values: Sequence[str]) -> list[Turn]:
-    with made.listen(Turn) as turns, made.listen(Done) as done:
-        made.say(made.where[home], Decide(home, 0, tuple(values), 0, 3, 10.0, home))
-        await made.until(lambda: bool(done.said), 20.0, "decisions")
-    return turns.said
 
 
 async def test_a_host_that_ends_by_itself_fails_the_measurement(nats_url: str, tmp_path: Path) -> None:

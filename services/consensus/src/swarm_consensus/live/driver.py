@@ -20,7 +20,7 @@ import msgspec
 from swarm_common.errors import BrokerUnavailable, TaskFailed, UsageError
 from swarm_common.mechanisms import MECHANISMS as MODULES
 from swarm_consensus.live.client import Client
-from swarm_consensus.live.host import LOST, frame
+from swarm_consensus.live.host import LOST, frame, needed
 from swarm_consensus.live.keys import publics_of, secrets_for
 from swarm_consensus.live.params import ALONE, LiveParams
 from swarm_consensus.live.telling import (
@@ -28,12 +28,15 @@ from swarm_consensus.live.telling import (
     TO_DRIVER,
     Answer,
     Ask,
+    Decide,
+    Done,
     Elsewhere,
     Go,
     Hosting,
     Leads,
     Ready,
     Said,
+    Turn,
 )
 from swarm_consensus.live.wire import Wire
 from swarm_consensus.protocols.core import Mechanism, Value
@@ -57,6 +60,8 @@ class Swarm:
         self.params = params
         self.mechanism: Mechanism = importlib.import_module(MODULES[params.mechanism]).MECHANISM
         self.n = params.agents
+        self.needed = needed(self.mechanism, self.n)
+        """How many agents must say the same for a client to believe it."""
         self.seed = seed
         self.liars = _liars(params, self.mechanism)
         self.victims = _victims(params, self.mechanism)
@@ -184,7 +189,40 @@ class Swarm:
 
     def ask(self, client: int, agent: int, value: Value) -> None:
         """Ask an agent in a client's name, with the next :meth:`flush`."""
-        self._wire.send(f"{self._prefix}asked".encode(), self._encode(Ask(agent, value, client, DRIVER)))
+        # Where agents may lie, all must know who waits for an answer.
+        alone = agent >= 0 and self.needed == 1
+        subject = f"{self._prefix}to.{self.where[agent]}" if alone else f"{self._prefix}asked"
+        self._wire.send(subject.encode(), self._encode(Ask(agent, value, client, DRIVER)))
+
+    async def decide(
+        self,
+        values: Sequence[Value],
+        *,
+        rounds: int = 0,
+        patience_s: float = 10.0,
+        limit_s: float = 600.0,
+        home: int | None = None,
+    ) -> list[Turn]:
+        """Have values decided one after the other, asked for by a client beside an agent; return a turn each.
+
+        Args:
+            values: What is asked for.
+            rounds: Before how many of them a round of all agents is measured.
+            patience_s: How long the client waits for one; it gives up when it has waited twice in a row.
+            limit_s: How long all may take.
+            home: The agent that the client is beside; by default the leader, or where it lies another that does not.
+        """
+        if home is None:
+            honest = [agent for agent in self.alive if agent in self.honest and agent not in self.victims]
+            home = self.leader if self.leader in honest else honest[0]
+        assert home is not None  # noqa: S101 - the first of the honest
+        leader = home if self.leaders.get(home) == home or self.leader is None else self.leader
+        order = Decide(home, 0, tuple(values), rounds, len(self.alive), patience_s, leader)
+        with self.listen(Turn) as turns, self.listen(Done) as done:
+            self.say(self.where[home], order)
+            limit_s = min(limit_s, (len(values) + 2) * patience_s) + patience_s
+            await self.until(lambda: bool(done.said), limit_s, "decisions one after the other")
+            return list(turns.said)
 
     def flush(self) -> None:
         """Send what clients have asked."""

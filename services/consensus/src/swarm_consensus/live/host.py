@@ -417,7 +417,8 @@ class Host:
         if to != home.id:
             # Where agents may lie, it believes its own alone.
             back = self.hosting.host if self.needed == 1 else NOBODY
-            self.wire.send(self._asked_all, self._encode(Ask(to, value, 0, back)))
+            subject = self._asked_all if to < 0 else b"%bto.%d" % (self._prefix.encode(), self._where[to])
+            self.wire.send(subject, self._encode(Ask(to, value, 0, back)))
 
     def _say(self, back: int, what: Any) -> None:
         if back == NOBODY:

@@ -32,9 +32,9 @@ from swarm_consensus.keyvalue import Command, encode
 from swarm_consensus.live import applying, opinions
 from swarm_consensus.live.client import Client
 from swarm_consensus.live.driver import Swarm, swarm
-from swarm_consensus.live.host import AGAIN_TICKS, needed
+from swarm_consensus.live.host import AGAIN_TICKS
 from swarm_consensus.live.params import LiveParams
-from swarm_consensus.live.telling import Answer, Count, Counted, Decide, Done, Report, Reported, Turn
+from swarm_consensus.live.telling import Answer, Count, Counted, Report, Reported, Turn
 from swarm_consensus.protocols.core import Decision, Effects, Node, Value, Violated
 from swarm_histories import REGISTER, Operation, Verdict, check
 
@@ -81,11 +81,11 @@ class _Measurement:
         self.first: Turn | None = None
         self.turns: list[Turn] = []
         self.sent: float | None = None
-        self.load = _Load(made, params)
+        self.load = Load(made, params)
         self.reported: list[tuple[int, tuple[tuple[int, Value], ...]]] = []
 
     async def run(self) -> None:
-        first = await self._turns([self._value("first", 0)], rounds=0)
+        first = await self.swarm.decide([self._value("first", 0)], patience_s=self.patience_s)
         self.first = first[0] if first else None
         if self.params.fault in {"leader_crash", "crashes"}:
             await self._under_load()
@@ -101,34 +101,15 @@ class _Measurement:
     async def _one_by_one(self) -> None:
         decisions = self.params.decisions
         before = await self._count()
-        self.turns = await self._turns(
-            [self._value("of", number) for number in range(decisions)], rounds=self.params.rounds
+        self.turns = await self.swarm.decide(
+            [self._value("of", number) for number in range(decisions)],
+            rounds=self.params.rounds,
+            patience_s=self.patience_s,
+            limit_s=_PART_S,
         )
         decided = sum(turn.latency_us >= 0 for turn in self.turns)
         if decided:
             self.sent = (await self._count() - before) / decided
-
-    async def _turns(self, values: Sequence[Value], rounds: int) -> list[Turn]:
-        """Have values decided one after the other, for a client beside an honest agent: the leader, if it is one."""
-        swarm = self.swarm
-        honest = [agent for agent in swarm.alive if agent in swarm.honest and agent not in swarm.victims]
-        leader = swarm.leader
-        home = leader if leader in honest else honest[0]
-        assert home is not None  # noqa: S101 - one of the honest
-        order = Decide(
-            home,
-            0,
-            tuple(values),
-            rounds,
-            len(swarm.alive),
-            self.patience_s,
-            home if leader is None else leader,
-        )
-        with swarm.listen(Turn) as turns, swarm.listen(Done) as done:
-            swarm.say(swarm.where[home], order)
-            limit_s = min(_PART_S, (len(values) + 2) * self.patience_s) + self.patience_s
-            await swarm.until(lambda: bool(done.said), limit_s, "decisions one after the other")
-            return list(turns.said)
 
     async def _count(self) -> int:
         swarm = self.swarm
@@ -235,7 +216,7 @@ class _Measurement:
         return sum(turn.value == opinions.truth(seed, turn.asked) for turn in decided) / len(decided)
 
 
-class _Load:
+class Load:
     """Clients at once, each with one operation at a time: on a register, or questions where decisions are answers."""
 
     def __init__(self, made: Swarm, params: LiveParams) -> None:
@@ -285,7 +266,7 @@ class _Load:
             client = Client(
                 [*agents[at:], *agents[:at]],
                 partial(swarm.ask, number),
-                need=needed(swarm.mechanism, swarm.n),
+                need=swarm.needed,
                 again_s=AGAIN_TICKS * swarm.tick_ms / 1e3,
                 patience_s=self._patience_s,
             )

@@ -138,6 +138,15 @@ def test_a_counterexample_is_charted_with_the_command_that_runs_it_again(
     assert "outside its fault model: agreement" in text
 
 
+def test_a_taste_charts_broken_promises_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    show_result(view_of({"hive": MATRIX}, suite="quick"))
+    text = capsys.readouterr().out
+    assert "seed 42000007, outside its fault model" in text
+    assert "again: " not in text
+    show_result(view_of({"hive": MATRIX | {"counterexamples": [FOUND | {"inside": True}]}}, suite="quick"))
+    assert "again: " in capsys.readouterr().out
+
+
 def test_live_cells_are_held_against_the_round_of_the_same_agents(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [" ".join(line.split()) for line in printed(capsys, {"live": [LIVE, BROKEN]})]
     assert "pbft 4 none held 2.50 ms 8.00 ms 2.50 24.0 812 200 of 200 1 yes, 400 operations" in lines
@@ -205,7 +214,19 @@ def test_the_report_has_all_of_it_and_is_whole(recorded: list[Event]) -> None:
                  "first_seed=42000007", "1 invoke read x", "agreement: slot 3", "verdict-held"):  # fmt: skip
         assert text in html
     assert "<Append>" not in html
+    assert "metrics of single cells" not in html
     assert html.count('class="curve c0"') == 2
+
+
+def test_metrics_of_single_cells_are_folded_away_on_the_page(recorded: list[Event]) -> None:
+    view = fold(recorded[0].run, recorded)
+    view.suite, view.result = "hive", EVERYTHING
+    view.metrics = tuple(
+        Metric(name=name, value=1, unit="ratio") for name in ("agreement", "quality.raft", "quality.pbft")
+    )
+    html = page(view, recorded)
+    assert "2 metrics of single cells" in html
+    assert html.index("agreement</th>") < html.index("2 metrics of single cells") < html.index("quality.raft")
 
 
 def test_the_report_of_another_suite_has_none_of_it(recorded: list[Event]) -> None:

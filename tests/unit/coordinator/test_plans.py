@@ -270,11 +270,14 @@ def test_the_seed_of_an_ensemble_is_that_of_its_split_and_its_made_data() -> Non
     assert train.params["make"]["random_state"] == 7
 
 
-def test_quick_is_both_one_after_the_other() -> None:
+def test_quick_is_all_of_them_one_after_the_other() -> None:
     first = plan("quick")
     assert {task.kind for task in first} == {"noop"}
     sofar = SoFar(scenario="taste", params={"tasks": 200}, seed=42, step=1)
     second = SUITES["quick"].plan(sofar)
     assert isinstance(second, Step)
-    assert second.tasks[:-1] == tuple(plan("ensemble", "breast_cancer"))[:-1]
+    worlds = [task for task in second.tasks if task.kind == "simulate"]
+    assert {task.params["fault"] for task in worlds} == {"none", "crash", "byzantine"}
+    rest = tuple(task for task in second.tasks if task not in worlds)
+    assert rest[:-1] == tuple(plan("ensemble", "breast_cancer"))[:-1]
     assert [task.kind for task in second.tasks].count("recall") == 1

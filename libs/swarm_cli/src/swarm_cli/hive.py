@@ -175,10 +175,10 @@ def tells(metric: str) -> bool:
     return "." in metric
 
 
-def show_hive(hive: Hive) -> None:
-    """Print the tables that a run has."""
+def show_hive(hive: Hive, *, example: bool = True) -> None:
+    """Print the tables that a run has; ``example``: also a chart of something that nobody had promised."""
     _show_matrix(hive)
-    _show_counterexamples(hive.counterexamples)
+    _show_counterexamples(hive.counterexamples, example=example)
     _show_live(hive.live)
     if hive.quality:
         render.table(
@@ -281,14 +281,14 @@ def found_text(one: Found) -> str:
     return f"{one.mechanism}, {one.agents} agents, {one.fault}, seed {one.seed}, {where}: {one.what}"
 
 
-def _show_counterexamples(found: Sequence[Found]) -> None:
+def _show_counterexamples(found: Sequence[Found], *, example: bool) -> None:
     """Print each in a line, and charts of those that break a promise (a few of many), else one as an example."""
     if not found:
         return
     inside = [one for one in found if one.inside]
-    charted = inside[:_MOST_CHARTS] or [
-        min(found, key=lambda one: (one.invariant != "agreement", len(one.chart)))
-    ]
+    charted = inside[:_MOST_CHARTS]
+    if example and not charted:
+        charted = [min(found, key=lambda one: (one.invariant != "agreement", len(one.chart)))]
     output.line("counterexamples, shortened:")
     for one in found:
         output.line(render.styled(f"  {found_text(one)}", "red" if one.inside else ""))

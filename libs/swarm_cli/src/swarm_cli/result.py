@@ -53,7 +53,7 @@ def _show_measured(view: RunView) -> None:
     if (board := board_of(view)) is not None:
         show_board(board)
     if hive is not None:
-        show_hive(hive)
+        show_hive(hive, example=view.suite == "hive")
 
 
 def headline(view: RunView) -> str:

@@ -78,11 +78,11 @@ def _interval(bar: Bar, row: int, low: float, high: float) -> Markup:
 
 
 def _padded(low: float, high: float, *, ratio: bool) -> tuple[float, float]:
-    """Return the ends of the axis: a little beyond the numbers; ratios that keep between 0 and 1 end there."""
+    """Return the ends of the axis: a little beyond the numbers, but not beyond 0, nor beyond 1 where all are ratios."""
     room = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
     first, last = low - room, high + room
-    # An r2 may lie below 0.
-    return max(first, 0.0) if ratio and low >= 0 else first, min(last, 1.0) if ratio and high <= 1 else last
+    # An r2 may lie below 0; a time may not.
+    return max(first, 0.0) if low >= 0 else first, min(last, 1.0) if ratio and high <= 1 else last
 
 
 def axis(low: float, high: float, unit: str, rows: int) -> Markup:

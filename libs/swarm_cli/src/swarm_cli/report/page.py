@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 import swarm_common
 from swarm_cli import render
-from swarm_cli.hive import hive_of
+from swarm_cli.hive import hive_of, tells
 from swarm_cli.leaderboard import Arm, Board, Strategy, beside_text, board_of, mark, verdict_text
 from swarm_cli.progress import describe
 from swarm_cli.report import charts, hive_charts, model_charts
@@ -68,12 +68,15 @@ def _content(view: RunView, events: Sequence[Event]) -> dict[str, Any]:
     found = [] if told else ensembles(events)
     work = pieces(events)
     best = view.summary()["best_known"]
+    several = [] if hive_of(view) is None else [one for one in view.metrics if tells(one.name)]
+    metrics = [one for one in view.metrics if one not in several]
     return {
         "view": view,
         "version": swarm_common.__version__,
         "took": "" if view.duration_s is None else render.seconds(view.duration_s),
-        "metrics": [_metric_row(metric, view.targets) for metric in view.metrics],
-        "metric_chart": _metric_chart(view),
+        "metrics": [_metric_row(metric, view.targets) for metric in metrics],
+        "several": [_metric_row(metric, view.targets) for metric in several],
+        "metric_chart": _metric_chart(view, metrics),
         "board": None if found else board,
         "verdict": "" if board is None else verdict_text(board),
         "board_chart": None if board is None else _board_chart(board),
@@ -116,7 +119,7 @@ def _metric_row(metric: Metric, targets: Sequence[JudgedTarget]) -> dict[str, An
     }
 
 
-def _metric_chart(view: RunView) -> Any:
+def _metric_chart(view: RunView, metrics: Sequence[Metric]) -> Any:
     """Return the chart of those metrics that share an axis: the ratios of which more is better."""
     bars = [
         charts.Bar(
@@ -127,7 +130,7 @@ def _metric_chart(view: RunView) -> Any:
             metric.unit,
             [one.target for one in view.targets if one.metric == metric.name],
         )
-        for metric in view.metrics
+        for metric in metrics
         if metric.unit == "ratio" and metric.value is not None and metric.better == "higher"
     ]
     return charts.intervals(bars, "Metrics between 0 and 1, with their intervals; a line marks a target")

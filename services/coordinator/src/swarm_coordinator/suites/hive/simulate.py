@@ -80,9 +80,9 @@ def _words(sizes: Sequence[int]) -> str:
 def plan(sofar: SoFar) -> Step | Finish:
     """Plan all chunks of all cells, the dearest first, then the table."""
     if sofar.step == 0:
-        return Step(tasks=_tasks(sofar))
+        return Step(tasks=tasks_of(sofar.params, sofar.seed))
     cells = cells_of(results_of(sofar, Simulated))
-    return Finish(result=_result(cells), metrics=(*_metrics(cells), seconds(sofar.elapsed_s)))
+    return Finish(result=result_of(cells), metrics=(*metrics_of(cells), seconds(sofar.elapsed_s)))
 
 
 def _mechanisms(params: Mapping[str, Any]) -> list[str]:
@@ -98,10 +98,10 @@ def _mechanisms(params: Mapping[str, Any]) -> list[str]:
     return named or other or list(FIVE)
 
 
-def _tasks(sofar: SoFar) -> tuple[Task, ...]:
-    params = sofar.params
+def tasks_of(params: Mapping[str, Any], seed: int) -> tuple[Task, ...]:
+    """Return the chunks of all cells that complete parameters ask for, the dearest first."""
     first = params["first_seed"]
-    first = sofar.seed * _SEEDS_APART if first is None else first
+    first = seed * _SEEDS_APART if first is None else first
     found: list[tuple[float, Task]] = []
     for mechanism in _mechanisms(params):
         for agents in once(params["agents"] or (SIZES if params["seeds"] is None else SMALL)):
@@ -203,7 +203,8 @@ def _times(parts: Sequence[tuple[Times | None, int]]) -> Times | None:
     return middle(0), middle(1), middle(2)
 
 
-def _result(cells: Sequence[Cell]) -> dict[str, Any]:
+def result_of(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Return the table, a row a cell, and counterexamples."""
     bases = {(cell.data.mechanism, cell.data.agents): cell.data for cell in cells if cell.data.fault == BASE}
     return {
         "matrix": [
@@ -246,7 +247,8 @@ def _counterexamples(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda row: not row["inside"])
 
 
-def _metrics(cells: Sequence[Cell]) -> tuple[Metric, ...]:
+def metrics_of(cells: Sequence[Cell]) -> tuple[Metric, ...]:
+    """Return what the targets are about, and how much was done."""
     everything = [event for cell in cells for event in cell.sources]
     inside = [cell.data for cell in cells if cell.data.inside]
     outside = [cell.data for cell in cells if not cell.data.inside]

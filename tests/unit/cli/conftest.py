@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from swarm_cli import output
 from swarm_common import clock
 from swarm_common.events import Data, Event, JudgedTarget, Metric, Target, Task
 from swarm_common.events.agent import TaskDone
@@ -16,6 +17,12 @@ from swarm_common.log.files import chain
 
 RUN = "0123456789abcdef"
 BEGIN_NS = clock.parse_ns("2026-11-21T10:00:00Z")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command prints one JSON document a process; here, one a test."""
+    monkeypatch.setattr(output, "_printed", False)
 
 
 class Recorder:

@@ -10,6 +10,7 @@ import consume
 import ensemble
 import histories
 import latency
+import live
 import memory
 import noop
 import quality
@@ -29,6 +30,7 @@ BENCHES = [
         startup,
         memory,
         combine,
+        live,
         ensemble,
         speedup,
         quality,

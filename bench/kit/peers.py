@@ -45,9 +45,9 @@ def celery_python() -> Path:
     stamp = venv / "requirements.txt"
     if not stamp.exists() or stamp.read_text() != _REQUIREMENTS.read_text():
         shutil.rmtree(venv, ignore_errors=True)
-        _do([sys.executable, "-m", "venv", str(venv)])
+        do([sys.executable, "-m", "venv", str(venv)])
         pip = [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-        _do([*pip, "install", "-r", str(_REQUIREMENTS)])
+        do([*pip, "install", "-r", str(_REQUIREMENTS)])
         stamp.write_text(_REQUIREMENTS.read_text())
     return venv / "bin" / "python"
 
@@ -64,15 +64,15 @@ def redis_server() -> tuple[str, Mapping[str, str]]:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         if os.getuid() == 0:
-            _do(["apt-get", "update", "-qq"])
-        _do(["apt-get", "download", "-q", *_PACKAGES], cwd=folder)
+            do(["apt-get", "update", "-qq"])
+        do(["apt-get", "download", "-q", *_PACKAGES], cwd=folder)
         for package in sorted(folder.glob("*.deb")):
-            _do(["dpkg-deb", "-x", str(package), str(folder / "root")])
+            do(["dpkg-deb", "-x", str(package), str(folder / "root")])
     libraries = sorted({str(path.parent) for path in (folder / "root").rglob("*.so*")})
     return str(program), {"LD_LIBRARY_PATH": ":".join(libraries)}
 
 
-def _do(command: list[str], cwd: Path | None = None) -> None:
+def do(command: list[str], cwd: Path | None = None) -> None:
     try:
         subprocess.run(command, cwd=cwd, check=True, capture_output=True, timeout=_PATIENCE_S)
     except (OSError, subprocess.SubprocessError) as error:

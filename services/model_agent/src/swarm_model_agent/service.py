@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,12 +23,17 @@ from swarm_model_agent.params import FILES, JOB_PARAMS, AssembleParams, read
 from swarm_model_agent.pool import WarmPool
 from swarm_model_agent.wire import decode_answer, events_of, job
 
+if TYPE_CHECKING:
+    from swarm_model_agent.executors.choosing import Executors
+
 service = Service("model_agent", "agent", description="Does the work: trains and predicts with models.")
 pool = WarmPool()
 _instance = "offline"
 _store = ""
 _scratch: tempfile.TemporaryDirectory[str] | None = None
 _files: Files | None = None
+_context: Context | None = None
+_executors: Executors | None = None
 
 #: Kinds of task whose events depend on their parameters alone, so that doing them again is cheap and tells something.
 #: Not `prepare_file`: its file lies in the object store, and a log is decided again without one.
@@ -37,7 +43,8 @@ _PURE = ("prepare",)
 @service.on_start
 async def warm_up(context: Context) -> None:
     """Start the workers beside, so that the service is ready at once; the first tasks wait for them."""
-    global _instance, _store, _scratch, _files  # noqa: PLW0603 - known only when the service has started
+    global _instance, _store, _scratch, _files, _context  # noqa: PLW0603 - known only when the service has started
+    _context = context
     _instance = context.instance
     if context.settings.data_dir:
         _store = str(Path(context.settings.data_dir) / "datasets")
@@ -51,8 +58,12 @@ async def warm_up(context: Context) -> None:
 
 @service.on_stop
 async def stop_workers(_context: Context) -> None:
-    """End the workers."""
+    """End the workers, and the embedded model."""
+    global _executors  # noqa: PLW0603
     await pool.close()
+    if _executors is not None:
+        await _executors.close()
+        _executors = None
     if _scratch is not None:
         _scratch.cleanup()
 
@@ -79,6 +90,20 @@ async def assemble(work: Work) -> Sequence[Data]:
     params = read(work.task.params, AssembleParams)
     parts = [data for _, data in await work.inputs_of(PartTrained)]
     return assembling.assemble(work.task.task, params.model, parts)
+
+
+@service.task("act", lane="io", pure=False)
+async def act(work: Work) -> Acted:
+    """Take an agent's turn: ask its model, run its tools, and say what it said."""
+    global _executors  # noqa: PLW0603 - made at the first turn: most runs ask no model
+    from swarm_model_agent.acting import acting  # noqa: PLC0415
+    from swarm_model_agent.executors.choosing import Executors  # noqa: PLC0415
+
+    if _context is None:
+        raise SwarmError("a model is asked by a service that runs, and none does")
+    if _executors is None:
+        _executors = Executors(_context.settings)
+    return await acting.act(work, _executors, _context.tracer, Path(_store) / "sandboxes", _instance)
 
 
 @service.task("pose", lane="io", pure=True)

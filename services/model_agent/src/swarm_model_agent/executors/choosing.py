@@ -1,0 +1,163 @@
+"""Which executor answers a turn: made when first asked for, shared by all turns, closed with the service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from swarm_common.errors import UsageError
+from swarm_common.events.agent import Called
+from swarm_common.llm import Request, Response
+from swarm_common.settings import Settings
+from swarm_model_agent.acting.params import ActParams
+from swarm_model_agent.acting.turn import response_of
+from swarm_model_agent.executors import embedded
+from swarm_model_agent.executors.core import Executor, Patient
+from swarm_model_agent.executors.recorded import Recorded
+
+Recording = Callable[[str], Awaitable[Sequence[Called]]]
+"""Returns the calls of a run."""
+
+
+class Embedded:
+    """The embedded model: its server starts with the first request, and again where it has died."""
+
+    def __init__(self, options: embedded.Options | None = None) -> None:
+        self.model = embedded.MODEL
+        self._options = options or embedded.Options()
+        self._starting = asyncio.Lock()
+        self._server: embedded.Server | None = None
+        self._asked: Patient | None = None
+
+    async def run(self, request: Request) -> Response:
+        """Ask the server; once more, of a new one, where it died over the request."""
+        asked = await self._ready()
+        found = await asked.run(request)
+        if found.trouble in {"unreachable", "interrupted"} and not (self._server and self._server.alive):
+            found = await (await self._ready()).run(request)
+        return found
+
+    async def _ready(self) -> Patient:
+        async with self._starting:
+            if self._server is None or not self._server.alive or self._asked is None:
+                from swarm_model_agent.executors.openai import OpenAI  # noqa: PLC0415 - an extra, and slow
+
+                await self._end()
+                self._server = await embedded.Server.start(self._options)
+                self._asked = Patient(
+                    OpenAI(self._server.url, self.model, dialect="llama.cpp", api_key=""),
+                    slots=self._options.slots,
+                )
+            return self._asked
+
+    @property
+    def pid(self) -> int | None:
+        """Of the server, while there is one."""
+        return self._server.pid if self._server and self._server.alive else None
+
+    async def close(self) -> None:
+        """End the server."""
+        async with self._starting:
+            await self._end()
+
+    async def _end(self) -> None:
+        if self._asked is not None:
+            await self._asked.close()
+            self._asked = None
+        if self._server is not None:
+            await self._server.stop()
+            self._server = None
+
+
+class Executors:
+    """All executors of a service."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._made: dict[tuple[str, str], Executor] = {}
+        self._recordings: dict[tuple[str, str], Recorded] = {}
+
+    async def of(self, params: ActParams, recording: Recording) -> Executor:
+        """Return the executor that a turn asks for.
+
+        Raises:
+            UsageError: It is not there, or lacks a setting; the message says what to set or install.
+        """
+        kind = params.executor
+        if kind == "default":
+            kind = "openai" if self._settings.llm_url else "embedded"
+        if kind == "recorded":
+            return await self._recorded(params, recording)
+        made = self._made.get((kind, params.model))
+        if made is None:
+            made = self._made[kind, params.model] = self._make(kind, params.model)
+        return made
+
+    def _make(self, kind: str, model: str) -> Executor:
+        if kind == "embedded":
+            if model not in {"", embedded.MODEL}:
+                raise UsageError(
+                    f"params.model is {model!r}; the embedded model is {embedded.MODEL}",
+                    field="params.model",
+                    given=model,
+                    allowed=embedded.MODEL,
+                )
+            embedded.weights()
+            return Embedded()
+        if kind == "openai":
+            if not self._settings.llm_url:
+                raise UsageError(
+                    "executor openai asks an endpoint, and none is set: set SWARM_LLM_URL (and SWARM_LLM_MODEL) "
+                    "before the stack starts, or use executor embedded",
+                    field="params.executor",
+                    given=kind,
+                )
+            from swarm_model_agent.executors.openai import OpenAI  # noqa: PLC0415 - an extra, and slow
+
+            return Patient(OpenAI(self._settings.llm_url, model or self._settings.llm_model))
+        if kind == "anthropic":
+            if not model:
+                raise UsageError(
+                    "executor anthropic needs params.model, the name of one of its models",
+                    field="params.model",
+                )
+            from swarm_model_agent.executors.anthropic import Anthropic  # noqa: PLC0415 - an extra, and slow
+
+            return Patient(Anthropic(model))
+        raise UsageError(
+            f"executor {kind} is not there yet; there are embedded, openai, anthropic and recorded",
+            field="params.executor",
+            given=kind,
+            allowed="embedded, openai, anthropic, recorded",
+        )
+
+    async def _recorded(self, params: ActParams, recording: Recording) -> Recorded:
+        if not params.recording:
+            raise UsageError(
+                "executor recorded needs params.recording, the run whose answers are repeated",
+                field="params.recording",
+            )
+        found = self._recordings.get((params.recording, params.model))
+        if found is None:
+            calls = await recording(params.recording)
+            models = {call.model for call in calls} if not params.model else {params.model}
+            if len(models) != 1:
+                raise UsageError(
+                    f"run {params.recording} has calls of {', '.join(sorted(models)) or 'no model'}; "
+                    + (
+                        "name one as params.model"
+                        if models
+                        else "name a run that asked one as params.recording"
+                    ),
+                    field="params.model" if models else "params.recording",
+                    given=params.recording,
+                )
+            (model,) = models
+            answers = {call.key: response_of(call) for call in calls if call.trouble is None}
+            found = self._recordings[params.recording, params.model] = Recorded(model, answers)
+        return found
+
+    async def close(self) -> None:
+        """Close all."""
+        await asyncio.gather(*(executor.close() for executor in self._made.values()))
+        self._made.clear()

@@ -289,7 +289,9 @@ class PaxosIgnoresReports(Paxos):
         return None if self.asked else super()._adopt(reports)
 
 
-@bug("paxos", "takes over the value of the lowest ballot", "loss", "delay", "partition", "all_but_byzantine")
+@bug(
+    "paxos", "takes over the value of the lowest ballot", "delay", "all_but_byzantine", agents=(5,), values=8
+)
 class PaxosAdoptsLowest(Paxos):
     def _adopt(self, reports: Iterable[Proposal | None]) -> Proposal | None:
         accepted = [proposal for proposal in reports if proposal is not None]
@@ -318,9 +320,6 @@ class PaxosSharedBallots(Paxos):
 class PaxosReusesBallots(Paxos):
     def _new_ballot(self, above: int) -> int:  # noqa: ARG002
         return next_ballot(max(self._ballot, self._highest), self._place, self._n)
-
-    def _may_promise(self, slot: Any, ballot: int) -> bool:
-        return ballot >= slot.promised
 
 
 # --- Multi-Paxos ---------------------------------------------------------------------------------------------

@@ -24,6 +24,6 @@ MECHANISM = Mechanism(
     counted_until="quiet",
     checks=(Agreement, Integrity, *CHECKS),
     lies=LIES,
-    variations={"checkpoint": (1, 2, 3)},
+    variations={"checkpoint": (1, 2, 3), "timeout": (8, 30)},
     forwards=True,
 )

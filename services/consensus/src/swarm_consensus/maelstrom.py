@@ -146,6 +146,8 @@ class Server:
         elif body.type == "echo":
             self._reply(message.src, body, {"type": "echo_ok", "echo": body.echo})
         elif (node := self._node) is None:
+            if body.type == "agree":
+                return  # others are further: to them it is as if this message were lost
             self._refuse(message.src, body, UNAVAILABLE, "this node has not been initialised")
         elif body.type == "agree":
             self._agree(node, self._numbers.get(message.src), body)

@@ -15,6 +15,7 @@ import memory
 import noop
 import quality
 import replay
+import simulator
 import speedup
 import startup
 from kit.cli import main
@@ -34,6 +35,7 @@ BENCHES = [
         ensemble,
         speedup,
         quality,
+        simulator,
         histories,
     )
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -274,7 +275,9 @@ def test_words_are_short() -> None:
 # --- the command line ------------------------------------------------------------------------------------------
 
 
-def test_developers_get_a_table_and_one_world_as_a_chart(capsys: pytest.CaptureFixture[str]) -> None:
+def test_developers_get_a_table_and_one_world_as_a_chart(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert main(["--mechanism", "voting", "--agents", "3", "--fault", "loss,byzantine", "--seeds", "30"]) == 0
     table = capsys.readouterr().out
     assert [line.split()[:6] for line in table.splitlines()[1:]][1][:5] == [
@@ -284,5 +287,12 @@ def test_developers_get_a_table_and_one_world_as_a_chart(capsys: pytest.CaptureF
     shown = capsys.readouterr().out
     assert "a client wants 'value 0'" in shown
     assert "held: all decided after" in shown
+    plan = tmp_path / "plan.json"
+    plan.write_text(counterexample(VOTING, failing(), "agreement").plan, encoding="utf-8")
+    assert main(["--plan", str(plan)]) == 1
+    assert "violated: agreement: in slot" in capsys.readouterr().out
+    plan.write_text("{}", encoding="utf-8")
+    assert main(["--plan", str(plan)]) == 2
+    assert "has no plan of a world" in capsys.readouterr().err
     assert main(["--mechanism", "dice", "--seeds", "1"]) == 2
     assert "there is no mechanism 'dice'" in capsys.readouterr().err

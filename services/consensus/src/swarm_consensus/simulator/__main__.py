@@ -1,7 +1,8 @@
 """``python -m swarm_consensus.simulator``: runs simulated worlds at the command line, for whoever writes a mechanism.
 
 ``--mechanism raft --agents 5 --fault crash --seeds 1000`` runs a cell of the fault matrix and draws the first failure,
-made small; ``--seed 7`` shows that world alone, and with ``--trace`` all that happened in it.
+made small; ``--seed 7`` shows that world alone, and ``--plan FILE`` that of a plan as counterexamples have it, with
+``--trace`` all that happened in it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
 
 from swarm_common.errors import UsageError
 from swarm_common.events.consensus import Simulated
@@ -16,6 +20,7 @@ from swarm_common.verdicts import verdict
 from swarm_consensus.protocols import MECHANISMS
 from swarm_consensus.simulator.chart import chart
 from swarm_consensus.simulator.draw import FAULTS, OTHERS, draw, inside
+from swarm_consensus.simulator.plan import Plan
 from swarm_consensus.simulator.run import SimulateParams, mechanism_of, simulate, simulate_params
 from swarm_consensus.simulator.world import World
 
@@ -24,8 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0 where all held that is inside the mechanisms' fault models, 1 otherwise, 2 for what cannot be run."""
     given = _parser().parse_args(arguments)
     try:
+        if given.plan is not None:
+            return _show_one(_plan(given.plan), everything=given.trace)
         if given.seed is not None:
-            return _show_one(given)
+            mechanism = mechanism_of(given.mechanism)
+            plan = draw(mechanism, int(given.agents), given.fault, given.seed, values=given.values)
+            return _show_one(plan, everything=given.trace)
         return _show_cells(given)
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
@@ -49,17 +58,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first-seed", type=int, default=0, help="of the first world of each cell")
     parser.add_argument("--values", type=int, default=3, help="how many are asked for in a world")
     parser.add_argument("--seed", type=int, help="show the world of this seed alone")
-    parser.add_argument("--trace", action="store_true", help="with --seed: everything that happened")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="show the world of this plan (JSON)")
+    parser.add_argument(
+        "--trace", action="store_true", help="with --seed or --plan: everything that happened"
+    )
     return parser
 
 
-def _show_one(given: argparse.Namespace) -> int:
-    mechanism = mechanism_of(given.mechanism)
-    plan = draw(mechanism, int(given.agents), given.fault, given.seed, values=given.values)
-    world = World(mechanism, plan, trace=True)
+def _plan(file: Path) -> Plan:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Plan)
+    except (OSError, msgspec.DecodeError) as error:
+        raise UsageError(f"{file} has no plan of a world: {error}", field="plan", given=str(file)) from error
+
+
+def _show_one(plan: Plan, *, everything: bool) -> int:
+    world = World(mechanism_of(plan.mechanism), plan, trace=True)
     outcome = world.run()
-    _print(chart(world.trace or [], lines=sys.maxsize if given.trace else 60, everything=given.trace))
-    _print(f"\nplan: {plan}\n")
+    _print(chart(world.trace or [], lines=sys.maxsize if everything else 60, everything=everything))
+    _print(f"\nplan: {msgspec.json.encode(plan).decode()}\n")
     if outcome.violation:
         _print(f"violated: {outcome.violation}")
     elif outcome.stopped:

@@ -26,6 +26,8 @@ MOST_AGENTS = 128
 _MOST_SEEDS = 1_000_000
 _MOST_VALUES = 1_000
 _BETWEEN_COLLECTIONS = 100
+_WORLDS = 400
+"""How many worlds at most are run to make one small; fewer where a failure was expected."""
 _SHRINKING_DELIVERIES = 300_000
 """What shrinking one world may cost, about: large worlds are run less often."""
 
@@ -116,7 +118,7 @@ def simulate_mechanism(task: str, mechanism: Mechanism, params: SimulateParams) 
             if number % _BETWEEN_COLLECTIONS == _BETWEEN_COLLECTIONS - 1:
                 gc.collect()
         examples = tuple(
-            counterexample(mechanism, plan, broken, smaller=params.shrink)
+            counterexample(mechanism, plan, broken, worlds=_worlds(known) if params.shrink else 0)
             for broken, plan in sorted(failed.items())
         )
     return Simulated(
@@ -167,11 +169,12 @@ class _Tally:
         self.messages += outcome.messages
 
 
-def counterexample(mechanism: Mechanism, plan: Plan, broken: str, *, smaller: bool = True) -> Counterexample:
-    """Return a world in which ``broken`` does not hold as something to read, made small before."""
-    if smaller:
+def counterexample(mechanism: Mechanism, plan: Plan, broken: str, *, worlds: int = _WORLDS) -> Counterexample:
+    """Return a world in which ``broken`` does not hold as something to read, made small with so many worlds before."""
+    if worlds:
         each = max(1, World(mechanism, plan).run().deliveries)
-        plan = shrink(mechanism, plan, broken, worlds=max(40, min(400, _SHRINKING_DELIVERIES // each)))
+        affordable = max(_WORLDS // 10, _SHRINKING_DELIVERIES // each)
+        plan = shrink(mechanism, plan, broken, worlds=min(worlds, affordable))
     world = World(mechanism, plan, trace=True)
     outcome = world.run()
     stuck = f"never decided by all that were well: {', '.join(outcome.undecided)}"
@@ -182,6 +185,10 @@ def counterexample(mechanism: Mechanism, plan: Plan, broken: str, *, smaller: bo
         plan=msgspec.json.encode(plan).decode(),
         chart=chart(world.trace or []),
     )
+
+
+def _worlds(inside_model: bool) -> int:
+    return _WORLDS if inside_model else _WORLDS // 4
 
 
 def invariants_of(mechanism: Mechanism) -> tuple[str, ...]:

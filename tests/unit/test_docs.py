@@ -196,7 +196,7 @@ def test_every_invariant_that_is_checked_is_explained() -> None:
     section = read(DOCS / "hive.md").partition("## What is checked")[2].partition("\n## ")[0]
     explained = set(re.findall(r"\*([^*\n]+)\*", section))
     checked = {name for mechanism in MECHANISMS.values() for name in invariants_of(mechanism)}
-    assert checked <= explained, checked - explained
+    assert not checked - explained
 
 
 def test_the_clients_example_of_the_readme_is_python() -> None:

@@ -321,10 +321,12 @@ class Host:
         self.wire.flush()
 
     def _release(self, agent: Agent, effects: Effects) -> None:
-        # What is known is known now, whatever else there is to do before somebody is told.
-        now = time.perf_counter_ns() if effects.phases or effects.decisions else 0
-        for slot, phase in effects.phases:
-            agent.phases.setdefault(slot, []).append((phase, now))
+        now = 0
+        if effects.phases or effects.decisions:
+            # What is known is known now, whatever else there is to do before somebody is told.
+            now = time.perf_counter_ns()
+            for slot, phase in effects.phases:
+                agent.phases.setdefault(slot, []).append((phase, now))
         if effects.messages:
             self._send(agent, effects.messages)
         if effects.snapshot is not None and agent.machine is not None:
@@ -338,6 +340,10 @@ class Host:
             messages = [(to, message) for to, message in told if message is not None]
         name, encode, subjects, send = self._names[agent.id], self._encode, self._subjects, self.wire.send
         self.sent += len(messages)
+        if len(messages) == 1:
+            to, message = messages[0]
+            send(subjects[to], name + encode(message))
+            return
         at, end = 0, len(messages)
         while at < end:
             message = messages[at][1]

@@ -11,7 +11,7 @@ import pytest
 from support.pbft_swarm import Swarm
 from support.pbft_worlds import hard
 from swarm_consensus.protocols import MECHANISMS
-from swarm_consensus.protocols.core import Decision, Effects, Node, Record, Setup, Violated
+from swarm_consensus.protocols.core import Node, Record, Setup
 from swarm_consensus.protocols.pbft.messages import (
     Accepted,
     Certificate,
@@ -319,24 +319,3 @@ def test_checks_are_silent_where_nothing_is_wrong_and_speak_of_nobody_who_lies()
     assert world.run().violation is None
     (invariants,) = [check for check in world._checks if hasattr(check, "INVARIANTS")]
     assert set(invariants._known) == set(world.honest)  # type: ignore[attr-defined]
-
-
-def test_every_invariant_that_is_promised_is_looked_for() -> None:
-    """Some bug above is found by each, but for validity: see below."""
-    (check,) = [check for check in PBFT.checks if hasattr(check, "INVARIANTS")]
-    found = set.union(*(invariants for _, invariants in BUGS)) - {"agreement"}
-    assert set(check.INVARIANTS) - found == {"validity"}  # type: ignore[attr-defined]
-
-
-def test_a_decision_that_an_honest_primary_did_not_propose_is_not_valid() -> None:
-    """The check of prepared certificates would see it first; here commits are there and the proposal is not."""
-    swarm = Swarm(4)
-    (kind,) = [check for check in PBFT.checks if hasattr(check, "INVARIANTS")]
-    check: Any = kind((0, 1, 2, 3))
-    for agent in (1, 2, 3):
-        check._known[agent].commits[0, 0] = digest("a")
-    decided = Effects(decisions=[Decision(0, "a", {"view": 0, "committed_by": [1, 2, 3]})])
-    with pytest.raises(Violated, match="validity"):
-        check.after(swarm.nodes[1], decided)
-    check._known[0].proposed[0, 0] = digest("a")
-    check.after(swarm.nodes[1], decided)

@@ -30,12 +30,13 @@ from swarm_consensus.simulator.draw import FAULTS, OTHERS, draw
 from swarm_consensus.simulator.keys import signers
 from swarm_consensus.simulator.plan import (
     LEADER,
-    Action,
+    AnyAction,
     Clock,
     Compact,
     Crash,
     Cut,
     Heal,
+    Mute,
     Network,
     Plan,
     Query,
@@ -108,7 +109,7 @@ TELLING = msgspec.structs.replace(
 
 
 def run(
-    *actions: Action, n: int = 3, mechanism: Mechanism = TELLING, trace: bool = True, **more: Any
+    *actions: AnyAction, n: int = 3, mechanism: Mechanism = TELLING, trace: bool = True, **more: Any
 ) -> tuple[Outcome, World]:
     plan = Plan(mechanism="telling", n=n, seed=1, actions=actions, **{"limit_ms": 2_000, **more})
     world = World(mechanism, plan, trace=trace)
@@ -247,6 +248,20 @@ def test_the_leader_is_found_when_it_is_cut_off() -> None:
     }  # whom a client asked last, where all name themselves
 
 
+def test_who_comes_to_lead_is_cut_off_at_once_where_the_plan_says_so() -> None:
+    plan = Plan(
+        mechanism="raft", n=3, seed=3, actions=(Mute(0, 1), Submit(400, "0", 0)), chaos_ms=600, limit_ms=5_000
+    )
+    world = World(MECHANISMS["raft"], plan, trace=True)
+    assert not world.run().stopped
+    lost = lines(world, "lost")
+    first = lost[0].agent
+    assert {one.agent for one in lost} == {first}
+    assert "Append" in {type(one.detail).__name__ for one in lost}
+    appends = [one for one in lines(world, "delivered") if type(one.detail).__name__ == "Append"]
+    assert appends[0].other != first  # it won, and nobody heard of it before another had
+
+
 # --- agents, disks and clocks -----------------------------------------------------------------------------
 
 
@@ -326,6 +341,17 @@ def test_a_violation_ends_the_world_and_says_what_where_and_when() -> None:
     assert f"at {outcome.ended_ms} ms" in outcome.violation
     assert world.trace
     assert (world.trace[-1].what, outcome.stopped) == ("violated", False)
+
+
+class Broken(Teller):
+    def _on_tick(self) -> None:
+        raise KeyError("a bug")
+
+
+def test_a_node_that_fails_says_in_which_world() -> None:
+    with pytest.raises(KeyError) as error:
+        run(Submit(25, "0", 0), mechanism=msgspec.structs.replace(TELLING, node=Broken))
+    assert "after 10 ms in the world of Plan(mechanism='telling', n=3, seed=1" in error.value.__notes__[0]
 
 
 def test_what_is_decided_must_have_been_asked_for_unless_somebody_lies() -> None:

@@ -14,6 +14,7 @@ from swarm_common.errors import UsageError
 from swarm_common.events.consensus import Simulated
 from swarm_common.verdicts import verdict
 from swarm_consensus.protocols import MECHANISMS
+from swarm_consensus.protocols.pbft.node import Replica
 from swarm_consensus.protocols.voting import Ask
 from swarm_consensus.service import simulate as handler
 from swarm_consensus.simulator.__main__ import main
@@ -220,6 +221,21 @@ def test_shrinking_keeps_to_the_worlds_it_may_run_and_to_what_fails() -> None:
     plan = failing()
     assert shrink(VOTING, plan, "agreement", worlds=0) == plan
     assert shrink(VOTING, plan, "no such invariant", worlds=50) == plan
+
+
+def test_shrinking_leaves_a_mechanism_as_many_agents_as_its_liars_take() -> None:
+    class Half(Replica):
+        @staticmethod
+        def _quorum_of(n: int) -> int:
+            return n // 2
+
+    pbft = msgspec.structs.replace(MECHANISMS["pbft"], node=Half)
+    plans = [draw(pbft, 7, "byzantine", seed) for seed in range(60)]
+    broken, plan = next((found, one) for one in plans if (found := World(pbft, one).run().invariant))
+    after = shrink(pbft, plan, broken)
+    assert 4 <= after.n < 7 or len(after.liars) == 2
+    assert len(after.liars) <= pbft.liars(after.n)
+    assert World(pbft, after).run().invariant == broken
 
 
 def test_a_swarm_that_stops_can_be_made_small_too() -> None:

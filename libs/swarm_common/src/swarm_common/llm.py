@@ -158,6 +158,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     timings: Timings = Timings()
     raw: bytes = b""
     """The endpoint's answer as it came."""
+    cost_usd: float | None = None
+    """As the endpoint itself says or estimates; ``None``: it does not."""
     trouble: Trouble | None = None
     why: str = ""
     """Of a failure: in one sentence."""

@@ -287,7 +287,7 @@ class Called(Data, frozen=True, kw_only=True):
     trouble: Trouble | None = None
     why: str = ""
     cost_usd: float | None = None
-    """By the price list of the run; ``None``: it has none for this model."""
+    """As the endpoint itself says or estimates; ``None``: it does not."""
     recorded: bool = False
     """Whether the answer is an earlier run's."""
     raw: bytes = b""
@@ -303,7 +303,9 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool = False
 
 
-@event("agent.acted", concludes=True, volatile=("agent", "usage", "cost_usd", "model_s", "elapsed_s", "worker"))
+@event(
+    "agent.acted", concludes=True, volatile=("agent", "usage", "cost_usd", "model_s", "elapsed_s", "worker")
+)
 class Acted(Data, frozen=True, kw_only=True):
     """An agent took its turn: it heard others, asked its model and said something."""
 

@@ -107,6 +107,7 @@ def called(task: str, agent: str, number: int, model: str, asked: Request, found
         timings=found.timings,
         trouble=found.trouble,
         why=found.why,
+        cost_usd=found.cost_usd,
         raw=found.raw,
     )
 
@@ -121,6 +122,7 @@ def response_of(call: Called) -> Response:
         usage=call.usage,
         timings=call.timings,
         raw=call.raw,
+        cost_usd=call.cost_usd,
         trouble=call.trouble,
         why=call.why,
     )

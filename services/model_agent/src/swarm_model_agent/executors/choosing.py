@@ -124,12 +124,9 @@ class Executors:
             from swarm_model_agent.executors.anthropic import Anthropic  # noqa: PLC0415 - an extra, and slow
 
             return Patient(Anthropic(model))
-        raise UsageError(
-            f"executor {kind} is not there yet; there are embedded, openai, anthropic and recorded",
-            field="params.executor",
-            given=kind,
-            allowed="embedded, openai, anthropic, recorded",
-        )
+        from swarm_model_agent.executors.claude_code import ClaudeCode  # noqa: PLC0415 - rarely wanted
+
+        return Patient(ClaudeCode(model), slots=4)
 
     async def _recorded(self, params: ActParams, recording: Recording) -> Recorded:
         if not params.recording:

@@ -54,6 +54,9 @@ def _forget(pool: ProcessPoolExecutor) -> None:
     global _pool  # noqa: PLW0603
     if _pool is pool:
         _pool = None
+    # Killed, for a worker in the middle of something would keep this process from ending until it is done.
+    for process in list((pool._processes or {}).values()):  # noqa: SLF001 - Python 3.14 has kill_workers()
+        process.kill()
     pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -543,6 +543,27 @@ class TestWhoLags:
         assert swarm.nodes[3]._stable.slot == swarm.nodes[0]._stable.slot
         assert {node.view for node in swarm.nodes} == {0}
 
+    def test_one_slot_is_fetched_while_others_go_on_and_on(self) -> None:
+        swarm = Swarm(4)
+        swarm.passes = lambda sender, to, message: to != 3 or getattr(message, "slot", 1) != 0  # noqa: ARG005
+        for step in range(100):
+            swarm.propose(0, f"value {step}")
+            swarm.tick()
+        assert len(swarm.values(3)) > 80
+        assert {node.view for node in swarm.nodes} == {0}
+
+    @pytest.mark.parametrize("missed", [30, 170, 350])
+    def test_catches_up_with_those_who_go_on_and_on(self, missed: int) -> None:
+        swarm = Swarm(4)
+        swarm.cut(3)
+        for step in range(missed + 100):
+            if step == missed:
+                swarm.heal()
+            swarm.propose(0, f"value {step}")
+            swarm.tick()
+        assert len(swarm.values(3)) > missed + 80
+        assert {node.view for node in swarm.nodes} == {0}
+
     def test_believes_one_who_shows_the_certificates(self) -> None:
         swarm = self.lagging()
         swarm.passes = lambda sender, to, message: to != 3 or sender == 1  # noqa: ARG005

@@ -314,8 +314,9 @@ class Replica(Node):
         what = slot.digest = digest(value)
         slot.matching = sum(prepare.digest == what for prepare in slot.prepares.values())
         slot.agreeing = sum(commit.digest == what for commit in slot.commits.values())
+        if self._last <= self.decided:
+            self._idle = 0  # else others come after one that may be missing, which is no progress
         self._last = max(self._last, number)
-        self._idle = 0
         self._watch()
         if number > self.decided:
             self._phase(number, "pre-prepare")

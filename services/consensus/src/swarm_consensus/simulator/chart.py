@@ -39,7 +39,6 @@ _MARKS = {
     "violated": "!",
 }
 _VERBS = {
-    "sent": "sends",
     "delivered": "gets",
     "decided": "decides",
     "persisted": "writes",
@@ -109,38 +108,41 @@ def _led_to_the_end(trace: Sequence[Seen]) -> list[Seen]:
 
 
 def _rows(seen: Sequence[Seen], agents: Sequence[int]) -> list[tuple[Seen, str]]:
-    """Return the events with their texts; what is sent to several at once is one."""
+    """Return the events with their texts; one message to several agents is one event, or one sent and one lost."""
     found: list[tuple[Seen, str]] = []
-    receivers: list[int] = []
-    for one in seen:
-        last = found[-1][0] if found else None
-        if (
-            last is not None
-            and one.what == last.what == "sent"
-            and one.detail is last.detail
-            and one.agent == last.agent
-        ):
-            receivers.append(one.other)
-        else:
-            receivers = [one.other]
-        if len(receivers) > 1:
-            found.pop()
-        found.append((one, _text(one, receivers, agents)))
+    at = 0
+    while at < len(seen):
+        first = seen[at]
+        if first.what not in {"sent", "lost"}:
+            found.append((first, _text(first)))
+            at += 1
+            continue
+        end = at
+        while end < len(seen) and seen[end].what in {"sent", "lost"} and seen[end].detail is first.detail:
+            end += 1
+        for what in ("sent", "lost"):
+            some = [one for one in seen[at:end] if one.what == what]
+            if some:
+                found.append((some[0], _text_of_sending(some[0], [one.other for one in some], agents)))
+        at = end
     return found
 
 
-def _text(one: Seen, receivers: Sequence[int], agents: Sequence[int]) -> str:
+def _text_of_sending(one: Seen, receivers: Sequence[int], agents: Sequence[int]) -> str:
+    everybody = len(receivers) > 2 and len(receivers) == len(agents) - 1
+    to = "all others" if everybody else " ".join(map(str, receivers))
+    if one.what == "lost":
+        return f"{one.agent} -> {to} lost: {words(one.detail)}"
+    return f"{one.agent} sends {words(one.detail)} to {to}"
+
+
+def _text(one: Seen) -> str:
     if one.what == "action":
         return _action(one.detail, one.agent)
     if one.what == "violated":
         return f"violated: {one.detail}"
     short = repr(one.detail) if one.what == "client" else words(one.detail)
-    if one.what == "lost":
-        return f"{one.agent} -> {one.other} lost: {short}"
     text = f"{one.agent} {_VERBS[one.what]} {short}"
-    if one.what == "sent":
-        all_others = len(receivers) > 2 and len(receivers) == len(agents) - 1
-        return f"{text} to {'all others' if all_others else ' '.join(map(str, receivers))}"
     return f"{text} from {one.other}" if one.what == "delivered" else text
 
 
@@ -156,7 +158,8 @@ def _action(action: Action, agent: int) -> str:  # noqa: PLR0911 - one a kind
     if isinstance(action, Mute):
         return f"nothing will get from the next {action.leaders} to lead"
     if isinstance(action, Clock):
-        return f"{agent}'s clock runs {action.rate:g} times as fast"
+        how = f"runs {action.rate:g} times as fast" if action.rate else "stands still"
+        return f"{agent}'s clock {how}"
     if isinstance(action, Compact):
         return f"{agent} is told to compact"
     if isinstance(action, Query):

@@ -485,8 +485,9 @@ class World:
         agent = getattr(action, "agent", 0)
         if agent == LEADER:
             agent = self._leader()
+        shown = agent if hasattr(action, "agent") else -1
         if self.trace is not None:
-            self.trace.append(Seen(self.now_ms, "action", agent, -1, action))
+            self.trace.append(Seen(self.now_ms, "action", shown, -1, action))
         if isinstance(action, Submit):
             self._to_come -= 1
             self._asked[action.value] = self.now_ms

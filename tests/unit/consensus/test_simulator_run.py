@@ -24,6 +24,7 @@ from swarm_consensus.simulator.plan import Clock, Crash, Cut, Heal, Mute, Networ
 from swarm_consensus.simulator.run import (
     SimulateParams,
     counterexample,
+    invariants_of,
     simulate,
     simulate_params,
 )
@@ -124,6 +125,16 @@ def test_a_cell_is_the_same_whenever_it_is_run_and_chunks_of_it_add_up() -> None
     assert set(whole.invariants) > {"integrity", "validity", "uniqueness"}
     assert whole.decision_ms is not None
     assert whole.decision_ms[0] <= whole.decision_ms[1] <= whole.decision_ms[2]
+
+
+def test_all_that_is_checked_has_a_name() -> None:
+    assert invariants_of(VOTING) == (
+        "accuracy", "agreement", "integrity", "quorum", "uniqueness", "validity",
+    )  # fmt: skip
+    assert {"linearizable reads", "leader completeness", "log matching"} <= set(
+        invariants_of(MECHANISMS["raft"])
+    )
+    assert "linearizable reads" not in invariants_of(MECHANISMS["pbft"])
 
 
 def test_without_a_fault_all_is_decided_while_it_would_last_and_nothing_fails() -> None:

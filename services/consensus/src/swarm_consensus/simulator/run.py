@@ -15,7 +15,7 @@ import msgspec
 from swarm_common.errors import UsageError
 from swarm_common.events.consensus import Counterexample, Simulated
 from swarm_consensus.protocols import MECHANISMS
-from swarm_consensus.protocols.core import Mechanism
+from swarm_consensus.protocols.core import Mechanism, Node
 from swarm_consensus.simulator.chart import chart
 from swarm_consensus.simulator.draw import check_fault, draw, inside
 from swarm_consensus.simulator.plan import Plan
@@ -193,7 +193,8 @@ def _worlds(inside_model: bool) -> int:
 
 def invariants_of(mechanism: Mechanism) -> tuple[str, ...]:
     """Return the names of all that is checked of a mechanism."""
-    found = ["validity"]
+    reads = getattr(mechanism.node, "_on_read", Node._on_read) is not Node._on_read  # noqa: SLF001
+    found = ["validity", *(["linearizable reads"] if reads else [])]
     for check in mechanism.checks:
         named = getattr(check, "INVARIANTS", None)
         found += named or [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", getattr(check, "__name__", "")).lower()]

@@ -47,6 +47,8 @@ _SHARED = 4
 _START_S = 60.0
 _END_S = 5.0
 _LOOK_S = 0.002
+_PATIENCE_MS = 10_000.0
+_PATIENCE_TICKS = 100
 _LIARS_FIRST_TICKS = 100
 _SAID = 1500
 
@@ -68,7 +70,9 @@ class Swarm:
         self.honest = tuple(agent for agent in range(self.n) if agent not in self.liars)
         self.hosts = _spread(params, self.victims)
         self.where = {agent: host for host, agents in enumerate(self.hosts) for agent in agents}
-        self.tick_ms = params.tick_ms or max(10.0, self.n * self.n / 100)
+        self.tick_ms = params.tick_ms or _tick_ms(self.mechanism, self.n)
+        self.patience_s = (params.patience_ms or max(_PATIENCE_MS, _PATIENCE_TICKS * self.tick_ms)) / 1e3
+        """How long a client waits for one decision."""
         self.leaders: dict[int, int] = {}
         """Whom each agent names, as it last said."""
         self.down: set[int] = set()
@@ -199,7 +203,7 @@ class Swarm:
         values: Sequence[Value],
         *,
         rounds: int = 0,
-        patience_s: float = 10.0,
+        patience_s: float = 0.0,
         limit_s: float = 600.0,
         home: int | None = None,
     ) -> list[Turn]:
@@ -208,7 +212,8 @@ class Swarm:
         Args:
             values: What is asked for.
             rounds: Before how many of them a round of all agents is measured.
-            patience_s: How long the client waits for one; it gives up when it has waited twice in a row.
+            patience_s: How long the client waits for one, if not as long as others; it gives up when it has waited
+                twice in a row.
             limit_s: How long all may take.
             home: The agent that the client is beside; by default the leader, or where it lies another that does not.
         """
@@ -216,6 +221,7 @@ class Swarm:
             honest = [agent for agent in self.alive if agent in self.honest and agent not in self.victims]
             home = self.leader if self.leader in honest else honest[0]
         assert home is not None  # noqa: S101 - the first of the honest
+        patience_s = patience_s or self.patience_s
         leader = home if self.leaders.get(home) == home or self.leader is None else self.leader
         order = Decide(home, 0, tuple(values), rounds, len(self.alive), patience_s, leader)
         with self.listen(Turn) as turns, self.listen(Done) as done:
@@ -356,6 +362,14 @@ async def swarm(
 
 
 # --- who shares a process, who dies, who lies -----------------------------------------------------------------
+
+
+def _tick_ms(mechanism: Mechanism, n: int) -> float:
+    """Return how long a tick is: protocols have their time-outs in ticks, and should not doubt who is only busy.
+
+    A process handles a message in some ten microseconds, where nobody signs and it has a core to itself.
+    """
+    return max(10.0, n / 4, 0.03 * mechanism.fault_free(n))
 
 
 def _liars(params: LiveParams, mechanism: Mechanism) -> dict[int, str]:

@@ -77,7 +77,7 @@ class _Measurement:
     def __init__(self, made: Swarm, params: LiveParams) -> None:
         self.swarm = made
         self.params = params
-        self.patience_s = params.patience_ms / 1e3
+        self.patience_s = made.patience_s
         self.first: Turn | None = None
         self.turns: list[Turn] = []
         self.sent: float | None = None
@@ -229,7 +229,7 @@ class Load:
         self.hurt_s: float | None = None
         self._swarm = made
         self._count = params.clients
-        self._patience_s = params.patience_ms / 1e3
+        self._patience_s = made.patience_s
         self._began_s = self._ended_s = 0.0
         self._busy: set[int] = set()
 

@@ -125,7 +125,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits."""
-        reason = self._refused or str(exc or "the broker hung up")
+        reason = self._refused or str(exc or "the broker hung up, as it does on who reads too slowly")
         waiting: list[asyncio.Future[Any]] = [*self._pongs]
         if self._greeted is not None:
             waiting.append(self._greeted)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from swarm_coordinator.plans import Suite
+from swarm_coordinator.suites.coordination import Coordination
 from swarm_coordinator.suites.ensemble import Ensemble
 from swarm_coordinator.suites.hive import Hive
 from swarm_coordinator.suites.noop import Noop
 from swarm_coordinator.suites.quick import Quick
 
-SUITES: Mapping[str, Suite] = {suite.name: suite for suite in (Quick(), Noop(), Ensemble(), Hive())}
+SUITES: Mapping[str, Suite] = {
+    suite.name: suite for suite in (Quick(), Noop(), Ensemble(), Hive(), Coordination())
+}
 
 __all__ = ["SUITES"]

@@ -1,0 +1,164 @@
+"""Arms one after another, for they are timed; each beside one agent alone. What scenarios of arms share."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from swarm_common.events import Metric
+from swarm_common.events.agent import Called
+from swarm_coordinator.plans import Finish, SoFar, Step
+from swarm_coordinator.suites.coordination.arms import Arm, Setup, advance, grade, questions_of
+from swarm_coordinator.suites.coordination.measures import Measured, beside, measure
+from swarm_coordinator.suites.coordination.params import posed_of
+from swarm_coordinator.suites.coordination.telling import verdict
+from swarm_coordinator.suites.noop import seconds
+
+#: Samples of one agent with the modes' budget: an odd number, so that two answers never tie.
+_FEWEST, _MOST = 3, 25
+
+
+def step(arms: Iterable[Arm], setup: Setup, sofar: SoFar) -> Step | None:
+    """Return what the first arm that is not done wants; ``None`` where all are graded."""
+    for arm in arms:
+        if arm.grade in sofar.results:
+            continue
+        if arm.grade in sofar.planned:
+            return Step()
+        tasks, answers = advance(arm, questions_of(posed_of(sofar)), setup, sofar)
+        if len(answers) == len(arm.questions):
+            return Step(tasks=(grade(arm, answers),))
+        return Step(tasks=tasks)
+    return None
+
+
+def samples_for(arms: Sequence[Arm], alone: Arm, sofar: SoFar) -> int:
+    """Return how often one agent can be asked for what the modes' teams spend in the mean: tokens over tokens."""
+    one = measure(alone, sofar)
+    if not one.tokens:
+        return _FEWEST
+    spent = statistics.fmean(measure(arm, sofar).tokens for arm in arms)
+    found = max(_FEWEST, min(_MOST, round(spent / one.tokens)))
+    return found if found % 2 else found - 1
+
+
+def finish(
+    arms: Sequence[Arm],
+    sofar: SoFar,
+    *,
+    alone: Arm | None = None,
+    budget: Arm | None = None,
+    more: Mapping[str, Any] | None = None,
+    metrics: Sequence[Metric] = (),
+    verdicts: Sequence[str] = (),
+) -> Finish:
+    """Return what the arms measured, each beside one agent alone, asked once and asked as often as tokens allow."""
+    single = None if alone is None else measure(alone, sofar)
+    again = None if budget is None else measure(budget, sofar)
+    found = [beside(measure(arm, sofar), single, again, sofar.seed) for arm in arms]
+    posed = posed_of(sofar)
+    told = [verdict(one, single) for one in found if single is not None and one.name != "alone"]
+    return Finish(
+        result={
+            "coordination": {
+                "family": posed.family,
+                "split": posed.split,
+                "chance": posed.chance,
+                "questions": len(posed.items),
+                "model": _model(sofar),
+                "arms": [msgspec.to_builtins(one) for one in found],
+                "verdicts": [*verdicts, *told],
+                **(more or {}),
+            }
+        },
+        metrics=(*_whole(found), *metrics, *_each(found), seconds(sofar.elapsed_s)),
+    )
+
+
+def _model(sofar: SoFar) -> str:
+    """Return which model answered: all that did, by the endpoints' own names."""
+    names = {
+        fact.data.answered_by
+        for facts in sofar.facts.values()
+        for fact in facts
+        if isinstance(fact.data, Called) and fact.data.answered_by
+    }
+    return ", ".join(sorted(names))
+
+
+def _whole(found: Sequence[Measured]) -> Iterator[Metric]:
+    source = tuple(one.source for one in found)
+    for name, value, how in (
+        ("turns", sum(one.turns for one in found), "turns of agents, all arms together"),
+        ("calls", sum(one.calls for one in found), "calls of a model"),
+        ("silent", sum(one.silent for one in found), "turns in which an agent's model gave no answer"),
+        ("off_graph", sum(one.off_graph for one in found), "messages in the log that a mode does not allow"),
+        ("tokens", sum(one.tokens for one in found), "read and written, cached ones included"),
+    ):
+        yield Metric(
+            name=name, value=value, unit="count", better="lower", n=len(found), estimator=how, source=source
+        )
+
+
+def _each(found: Sequence[Measured]) -> Iterator[Metric]:
+    for one in found:
+        yield Metric(
+            name=f"quality.{one.name}",
+            value=one.quality,
+            unit="ratio",
+            n=one.n,
+            low=one.low,
+            high=one.high,
+            estimator=one.how,
+            source=(one.source,),
+        )
+        if one.gain is not None:
+            yield Metric(
+                name=f"gain.{one.name}",
+                value=one.gain,
+                unit="ratio",
+                n=one.n,
+                low=one.gain_low,
+                high=one.gain_high,
+                estimator="quality minus that of one agent alone, on the same questions; 95 %",
+                source=(one.source,),
+            )
+        yield _count(one, "messages", one.messages, "what agents heard of others")
+        yield _count(one, "tokens", one.tokens, "read and written, cached ones included")
+        yield _timed(one, "makespan", one.makespan_s, "s", "first turn's beginning to last one's end")
+        yield _timed(one, "overhead", one.overhead, "ratio", "share of the makespan without a model call")
+        yield _timed(one, "idle", one.idle, "ratio", "share of the agents' time without a turn")
+        yield _timed(
+            one, "balance", one.balance, "ratio", "tokens of an agent: mean over largest", better="higher"
+        )
+
+
+def _count(one: Measured, name: str, value: int, how: str) -> Metric:
+    return Metric(
+        name=f"{name}.{one.name}",
+        value=value,
+        unit="count",
+        better="lower",
+        n=one.n,
+        estimator=how,
+        source=(one.source,),
+    )
+
+
+def _timed(
+    one: Measured, name: str, value: float | None, unit: str, how: str, *, better: Any = "lower"
+) -> Metric:
+    return Metric(
+        name=f"{name}.{one.name}",
+        value=value,
+        unit=unit,
+        better=better,
+        n=one.turns,
+        estimator=how,
+        timing=True,
+        source=(one.source,),
+        reason="" if value is not None else "no time passed, or no tokens were counted",
+    )

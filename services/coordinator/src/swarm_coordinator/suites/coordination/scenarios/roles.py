@@ -1,0 +1,45 @@
+"""Scenario ``roles``: every role in its seat, on the same questions in one mode with one strategy."""
+
+from __future__ import annotations
+
+from swarm_coordinator.plans import Finish, Scenario, SoFar, Step
+from swarm_coordinator.suites.coordination import params as shared
+from swarm_coordinator.suites.coordination.arms import Arm, Setup
+from swarm_coordinator.suites.coordination.comparing import finish, step
+from swarm_coordinator.suites.coordination.modes import MODES
+from swarm_coordinator.suites.coordination.scenarios.modes import one_mode
+
+
+def plan(sofar: SoFar) -> Step | Finish:
+    """Plan the questions, one agent alone, then role after role."""
+    setup = shared.setup_of(sofar)
+    arms = _arms(setup)
+    if sofar.step == 0:
+        return Step(tasks=(shared.pose(sofar),))
+    alone = shared.alone(setup, range(setup.params["items"]), ())
+    if (next_step := step([alone, *arms], setup, sofar)) is not None:
+        return next_step
+    return finish([*arms, alone], sofar, alone=alone)
+
+
+def _arms(setup: Setup) -> list[Arm]:
+    params = setup.params
+    shared.check_agents(MODES[params["mode"]], params["agents"])
+    names = dict.fromkeys(params["roles"] or setup.book.roles)
+    questions = range(params["items"])
+    return [one_mode(setup, name, params["mode"], params["strategy"], [name], questions) for name in names]
+
+
+SCENARIO = Scenario(
+    name="roles",
+    description="Every role in its seat, the others as usual, on the same questions",
+    params=(
+        shared.roles_param(description="which roles run, one after another; none named: all there are"),
+        shared.mode_param("centralized"),
+        shared.strategy_param("development"),
+        *shared.common(family="split_evidence", items=6, agents=4),
+    ),
+    targets=shared.TARGETS,
+    timeout_s=7200.0,
+    timed_with=shared.OUTSIDERS,
+)

@@ -306,3 +306,17 @@ async def test_a_timer_outlives_the_broker(
 def test_consumers_have_no_filter_that_catches_set_timers() -> None:
     assert FIRED == "timer.fired.>"
     assert ConsumerConfig(filter_subject=FIRED).filter_subject == FIRED
+
+
+async def test_closing_in_the_middle_of_a_check_says_nothing(
+    broker_process: BrokerProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = await Broker.connect(broker_process.url, name="test")
+    broker_process.freeze()
+    checking = asyncio.create_task(broker.check())
+    await until(lambda: len(broker.nc._pongs) > 0)
+    checking.cancel()
+    await asyncio.wait([checking])
+    broker_process.thaw()
+    await broker.close()
+    assert [record.message for record in caplog.records if record.name.startswith("nats")] == []

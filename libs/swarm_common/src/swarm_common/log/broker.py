@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import nats
@@ -102,11 +102,18 @@ class Broker:
         """Flush and close; a broker that is away does not hold this up for long."""
         if self._watchdog is not None:
             self._watchdog.cancel()
+            await asyncio.wait([self._watchdog], timeout=1.0)
         if self.nc.is_connected:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(self.nc.flush(), 2.0)
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(self.nc.close(), 2.0)
+            self._mend_pongs()
+            await _try(self.nc.flush(), 2.0)
+        await _try(self.nc.close(), 2.0)
+
+    def _mend_pongs(self) -> None:
+        """Replace what waited for a PONG and waits no more: nats-py would set its result, fail and print so."""
+        pongs = self.nc._pongs  # noqa: SLF001
+        for place, waiting in enumerate(pongs):
+            if waiting.done():
+                pongs[place] = asyncio.get_running_loop().create_future()
 
     async def _watch(self) -> None:
         while not self.nc.is_closed:
@@ -177,6 +184,17 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError | nats.errors.TimeoutError):
         return "no answer in time"
     return str(error) or type(error).__name__
+
+
+async def _try(doing: Coroutine[Any, Any, None], timeout_s: float) -> None:
+    """Do something for so long at most, whatever comes of it.
+
+    In a task: waiting within nats-py may end in a cancellation of its own, which would end ours.
+    """
+    task = asyncio.create_task(doing)
+    await asyncio.wait([task], timeout=timeout_s)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    task.cancel()
 
 
 @contextlib.asynccontextmanager

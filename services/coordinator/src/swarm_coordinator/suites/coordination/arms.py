@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -30,6 +31,11 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
     join: tuple[str, Role]
 
 
+@cache
+def _team(seats: Callable[[int], Team], agents: int) -> Team:
+    return seats(agents)
+
+
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
     """One team at work."""
 
@@ -47,7 +53,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def team(self) -> Team:
         """Who sits where."""
-        return self.mode.seats(self.agents)
+        return _team(self.mode.seats, self.agents)
 
     @property
     def grade(self) -> str:
@@ -99,18 +105,23 @@ def advance(
 ) -> tuple[tuple[Task, ...], dict[str, str]]:
     """Return the turns that can be taken now, and by question the task that spoke for the swarm where that is over.
 
-    An agent takes one turn at a time. A turn that anybody may take goes to one who is free.
+    An agent takes one turn at a time. A turn that anybody may take goes to one who is free. Questions are begun
+    in their order, no more than agents can be busy with.
     """
     team = arm.team
     answers: dict[str, str] = {}
     wanted: list[tuple[Question, Turn]] = []
     busy: set[str] = set()
+    open_: set[int] = set()
     for index in arm.questions:
         question = questions[index]
         say = arm.mode.next(talk_of(arm, question, setup, sofar))
         if isinstance(say, Spoken):
             answers[str(index)] = task_id(arm, index, say.turn)
             continue
+        if len(open_) == 2 * len(team.agents):
+            break
+        open_.add(index)
         for turn in say:
             planned = sofar.planned.get(task_id(arm, index, turn.name))
             if planned is None:
@@ -199,6 +210,12 @@ def turns_of(arm: Arm, sofar: SoFar) -> dict[str, Acted]:
     """Return the turns that an arm took, by task, in the order of their names."""
     names = (name for name in sorted(sofar.results) if name.startswith(f"{arm.name}-q"))
     return {name: _acted(sofar.results[name].data) for name in names}
+
+
+def tokens_of(arm: Arm, sofar: SoFar) -> int:
+    """Return the tokens that an arm's turns took, read and written."""
+    head = f"{arm.name}-q"
+    return sum(_acted(fact.data).usage.total for name, fact in sofar.results.items() if name.startswith(head))
 
 
 def _acted(data: object) -> Acted:

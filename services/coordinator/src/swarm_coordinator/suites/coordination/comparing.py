@@ -11,7 +11,7 @@ import msgspec
 from swarm_common.events import Metric
 from swarm_common.events.agent import Called
 from swarm_coordinator.plans import Finish, SoFar, Step
-from swarm_coordinator.suites.coordination.arms import Arm, Setup, advance, grade, questions_of
+from swarm_coordinator.suites.coordination.arms import Arm, Setup, advance, grade, questions_of, tokens_of
 from swarm_coordinator.suites.coordination.measures import Measured, beside, measure
 from swarm_coordinator.suites.coordination.params import posed_of
 from swarm_coordinator.suites.coordination.telling import verdict
@@ -37,11 +37,11 @@ def step(arms: Iterable[Arm], setup: Setup, sofar: SoFar) -> Step | None:
 
 def samples_for(arms: Sequence[Arm], alone: Arm, sofar: SoFar) -> int:
     """Return how often one agent can be asked for what the modes' teams spend in the mean: tokens over tokens."""
-    one = measure(alone, sofar)
-    if not one.tokens:
+    one = tokens_of(alone, sofar)
+    if not one:
         return _FEWEST
-    spent = statistics.fmean(measure(arm, sofar).tokens for arm in arms)
-    found = max(_FEWEST, min(_MOST, round(spent / one.tokens)))
+    spent = statistics.fmean([tokens_of(arm, sofar) for arm in arms])
+    found = max(_FEWEST, min(_MOST, round(spent / one)))
     return found if found % 2 else found - 1
 
 

@@ -61,6 +61,8 @@ class Planted(msgspec.Struct, frozen=True):
     agents: tuple[int, ...]
     values: int
     options: dict[str, int]
+    early: tuple[str, ...]
+    """Kinds of messages that are sent before the records beside them are on disk."""
 
 
 PLANTED: list[Planted] = []
@@ -73,10 +75,11 @@ def bug(
     agents: tuple[int, ...] = (3, 5),
     values: int = 3,
     options: dict[str, int] | None = None,
+    early: tuple[str, ...] = (),
 ) -> Callable[[type[Node]], type[Node]]:
     def take(node: type[Node]) -> type[Node]:
         found = Planted(
-            mechanism, what, node, faults or ("all_but_byzantine",), agents, values, options or {}
+            mechanism, what, node, faults or ("all_but_byzantine",), agents, values, options or {}, early
         )
         PLANTED.append(found)
         return node
@@ -244,6 +247,11 @@ class RaftStaleReads(Raft):
             super()._confirm(reader, request)
 
 
+@bug("raft", "says how it votes before it is on disk", "crash", early=("Vote", "RequestVote"))
+class RaftVotesTooEarly(Raft):
+    pass
+
+
 # --- Paxos ---------------------------------------------------------------------------------------------------
 
 
@@ -320,6 +328,11 @@ class PaxosSharedBallots(Paxos):
 class PaxosReusesBallots(Paxos):
     def _new_ballot(self, above: int) -> int:  # noqa: ARG002
         return next_ballot(max(self._ballot, self._highest), self._place, self._n)
+
+
+@bug("paxos", "promises and accepts before it is on disk", "crash", early=("Promise", "Accepted"))
+class PaxosPromisesTooEarly(Paxos):
+    pass
 
 
 # --- Multi-Paxos ---------------------------------------------------------------------------------------------
@@ -502,7 +515,18 @@ class PbftCountsAnyPrepare(Replica):
         return Certificate(self.view, number, slot.value, slot.signature, signers, signatures)
 
 
+@bug("pbft", "votes before it is on disk", "crash", agents=(4,), early=("Prepare", "Commit"))
+class PbftVotesTooEarly(Replica):
+    pass
+
+
 # --- the hunt ------------------------------------------------------------------------------------------------
+
+
+def mutant(planted: Planted) -> Mechanism:
+    original = MECHANISMS[planted.mechanism]
+    early = tuple(kind for kind in original.messages if kind.__name__ in planted.early)
+    return msgspec.structs.replace(original, node=planted.node, early=original.early + early)
 
 
 def drawn(mechanism: Mechanism, planted: Planted, fault: str, agents: int, seed: int) -> Plan:
@@ -525,7 +549,7 @@ def hunt(mechanism: Mechanism, planted: Planted) -> tuple[int, str, int, int] | 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.node.__name__)
 def test_a_planted_bug_is_found_and_made_small(planted: Planted) -> None:
     original = MECHANISMS[planted.mechanism]
-    mechanism = msgspec.structs.replace(original, node=planted.node)
+    mechanism = mutant(planted)
     found = hunt(mechanism, planted)
     assert found is not None, f"{planted.mechanism} that {planted.what} goes unnoticed in {SEEDS} worlds"
     worlds, fault, agents, seed = found

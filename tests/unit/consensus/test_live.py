@@ -14,7 +14,7 @@ import pytest
 
 from swarm_common.errors import UsageError
 from swarm_consensus.keyvalue import encode
-from swarm_consensus.live import applying, disk, opinions
+from swarm_consensus.live import applying, disk, keys, opinions
 from swarm_consensus.live.client import Client
 from swarm_consensus.live.disk import Disk
 from swarm_consensus.live.driver import Swarm
@@ -22,7 +22,7 @@ from swarm_consensus.live.host import Host
 from swarm_consensus.live.params import LiveParams, live_params
 from swarm_consensus.live.telling import Answer, Ask, Hosting
 from swarm_consensus.live.wire import Wire
-from swarm_consensus.protocols import voting
+from swarm_consensus.protocols import pbft, voting
 from swarm_consensus.protocols.core import Decision, Record
 from swarm_consensus.protocols.raft import messages as raft
 from swarm_consensus.protocols.voting import Announced, Cast, Opened
@@ -351,6 +351,24 @@ def test_agents_are_right_as_often_as_they_are_competent() -> None:
     right = sum(opinions.opinion_of(3, 1)(one) == opinions.truth(3, one) for one in questions)
     assert abs(right / 2000 - opinions.COMPETENCE) < 0.04
     assert 0.45 < sum(opinions.truth(3, one) == "yes" for one in questions) / 2000 < 0.55
+
+
+@pytest.mark.parametrize("how", ["ed25519", "mac"])
+def test_an_agent_signs_in_its_own_name_and_no_other(how: Any) -> None:
+    own = keys.secrets_for(pbft.MECHANISM, range(4), how)
+    publics = keys.publics_of(own, how)
+    agents = [keys.keys_of(agent, own, publics) for agent in range(4)]
+    assert all(agents)
+    for signer, one in enumerate(agents):
+        assert one is not None
+        signature = one.sign(b"yes")
+        for verifier in agents:
+            assert verifier is not None
+            assert verifier.verify(signer, b"yes", signature)
+            assert not verifier.verify(signer, b"no", signature)
+            assert not verifier.verify((signer + 1) % 4, b"yes", signature)
+            assert not verifier.verify(9, b"yes", signature)
+    assert keys.keys_of(0, keys.secrets_for(voting.MECHANISM, range(4), how), {}) is None
 
 
 # -- who dies, who lies, who shares a process ----------------------------------------------------------------

@@ -90,9 +90,10 @@ class Disk:
         """Write zeros ahead, so that there is room for ``need`` bytes and the head that ends them."""
         if self._map is not None:
             self._map.close()
-        room = self._room
+        at, room = self._room, self._room
         while room < self._at + need + _HEAD.size:
-            os.pwrite(self._file, bytes(_AHEAD), room)
             room += _AHEAD
+        os.ftruncate(self._file, room)
         self._room = room
         self._map = mmap.mmap(self._file, room)
+        self._map[at:room] = bytes(room - at)  # now, and not when the first record on a page is in a hurry

@@ -83,8 +83,8 @@ class Swarm:
         self._url = url
         self._run = run
         self._directory = directory
-        self._secrets = secrets_for(self.mechanism, range(self.n))
-        self._publics = publics_of(self._secrets)
+        self._secrets = secrets_for(self.mechanism, range(self.n), params.authentication)
+        self._publics = publics_of(self._secrets, params.authentication)
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._ready: set[int] = set()
         self._encode = msgspec.msgpack.Encoder().encode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -38,6 +38,8 @@ class LiveParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """0: one an agent up to 10 agents, else 4."""
     behaviour: str = "equivocation"
     """What liars do."""
+    authentication: Literal["ed25519", "mac"] = "ed25519"
+    """How agents sign, where the mechanism does; see :mod:`~swarm_consensus.live.keys`."""
     options: dict[str, Any] = {}
     """The protocol's own settings."""
 

@@ -112,6 +112,13 @@ def completion(
     )
 
 
+def wants(tool: str, **arguments: str) -> Reply:
+    """Return a chat completion that asks for a tool."""
+    function = {"name": tool, "arguments": json.dumps(arguments)}
+    called = {"id": "c", "type": "function", "function": function}
+    return completion(None, finish="tool_calls", tool_calls=[called])
+
+
 def message(
     *content: Mapping[str, Any], stop: str = "end_turn", usage: Mapping[str, Any] | None = None
 ) -> Reply:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from support.endpoints import Endpoint, Reply, completion, serving
+from support.endpoints import Endpoint, completion, serving, wants
 from support.making import event
 from swarm_common.errors import TaskFailed, UsageError
 from swarm_common.events import Data, Event
@@ -236,13 +236,6 @@ class Run:
     @property
     def calls(self) -> list[Called]:
         return [one.data for one in self.log if isinstance(one.data, Called)]
-
-
-def wants(tool: str, **arguments: str) -> Reply:
-    function = {"name": tool, "arguments": json.dumps(arguments)}
-    return completion(
-        None, finish="tool_calls", tool_calls=[{"id": "c", "type": "function", "function": function}]
-    )
 
 
 async def test_a_turn_and_its_call_are_recorded(endpoint: Endpoint, tmp_path: Path) -> None:

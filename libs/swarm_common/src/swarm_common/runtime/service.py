@@ -65,7 +65,7 @@ class Work(msgspec.Struct, frozen=True):
 
     async def recorded(self, kind: type[D]) -> list[D]:
         """Return what this task recorded before it was given to this worker; empty for one that is new."""
-        if not self.repeated:
+        if not self.repeated and self.task.attempt == 1:
             return []
         events = await self.history.numbered(self.event.run, self.task.task, kind)
         return [event.data for event in events if isinstance(event.data, kind)]

@@ -12,11 +12,13 @@ from swarm_common.settings import Settings
 from swarm_model_agent.acting.params import ActParams
 from swarm_model_agent.acting.turn import response_of
 from swarm_model_agent.executors import embedded
-from swarm_model_agent.executors.core import Executor, Patient
+from swarm_model_agent.executors.core import Endpoint, Executor, Patient
 from swarm_model_agent.executors.recorded import Recorded
 
 Recording = Callable[[str], Awaitable[Sequence[Called]]]
 """Returns the calls of a run."""
+#: Servers of the embedded model that a request may see, one after another.
+_SERVERS = 3
 
 
 class Embedded:
@@ -28,27 +30,28 @@ class Embedded:
         self._starting = asyncio.Lock()
         self._server: embedded.Server | None = None
         self._asked: Patient | None = None
+        self._before: list[Patient] = []
 
     async def run(self, request: Request) -> Response:
-        """Ask the server; once more, of a new one, where it died over the request."""
-        asked = await self._ready()
-        found = await asked.run(request)
-        if found.trouble in {"unreachable", "interrupted"} and not (self._server and self._server.alive):
-            found = await (await self._ready()).run(request)
-        return found
+        """Ask the server; a new one where it died over the request, twice at most."""
+        left = _SERVERS
+        while True:
+            server, asked = await self._ready()
+            found = await asked.run(request)
+            left -= 1
+            # Whether this server died, not the one that another request may have started meanwhile.
+            died = found.trouble in {"unreachable", "interrupted"} and await server.ended()
+            if not (died and left):
+                return found
 
-    async def _ready(self) -> Patient:
+    async def _ready(self) -> tuple[embedded.Server, Patient]:
         async with self._starting:
             if self._server is None or not self._server.alive or self._asked is None:
-                from swarm_model_agent.executors.openai import OpenAI  # noqa: PLC0415 - an extra, and slow
-
                 await self._end()
                 self._server = await embedded.Server.start(self._options)
-                self._asked = Patient(
-                    OpenAI(self._server.url, self.model, dialect="llama.cpp", api_key=""),
-                    slots=self._options.slots,
-                )
-            return self._asked
+                endpoint = await asyncio.to_thread(_llama, self._server.url, self.model)
+                self._asked = Patient(endpoint, slots=self._options.slots)
+            return self._server, self._asked
 
     @property
     def pid(self) -> int | None:
@@ -59,14 +62,22 @@ class Embedded:
         """End the server."""
         async with self._starting:
             await self._end()
+            while self._before:
+                await self._before.pop().close()
 
     async def _end(self) -> None:
         if self._asked is not None:
-            await self._asked.close()
+            self._before.append(self._asked)  # others may be asking by it still, and shall learn that nobody is there
             self._asked = None
         if self._server is not None:
             await self._server.stop()
             self._server = None
+
+
+def _llama(url: str, model: str) -> Endpoint:
+    from swarm_model_agent.executors.openai import OpenAI  # noqa: PLC0415 - an extra, and slow
+
+    return OpenAI(url, model, dialect="llama.cpp", api_key="")
 
 
 class Executors:
@@ -76,6 +87,7 @@ class Executors:
         self._settings = settings
         self._made: dict[tuple[str, str], Executor] = {}
         self._recordings: dict[tuple[str, str], Recorded] = {}
+        self._making = asyncio.Lock()
 
     async def of(self, params: ActParams, recording: Recording) -> Executor:
         """Return the executor that a turn asks for.
@@ -88,9 +100,12 @@ class Executors:
             kind = "openai" if self._settings.llm_url else "embedded"
         if kind == "recorded":
             return await self._recorded(params, recording)
-        made = self._made.get((kind, params.model))
-        if made is None:
-            made = self._made[kind, params.model] = self._make(kind, params.model)
+        async with self._making:
+            made = self._made.get((kind, params.model))
+            if made is None:
+                # In a thread: the libraries take a second to load, in which nothing else would be heard of.
+                made = await asyncio.to_thread(self._make, kind, params.model)
+                self._made[kind, params.model] = made
         return made
 
     def _make(self, kind: str, model: str) -> Executor:

@@ -23,6 +23,7 @@ from swarm_common.errors import SwarmError, UsageError
 MODEL = "smollm2-135m-instruct"
 _WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _START_S = 60.0
+_SEEN_S = 1.0
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +100,13 @@ class Server:
     def pid(self) -> int:
         """Of the process."""
         return self._process.pid
+
+    async def ended(self) -> bool:
+        """Say whether it has ended; one that was killed just now has a moment to be seen to."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SEEN_S):
+                await self._process.wait()
+        return not self.alive
 
     async def stop(self) -> None:
         """End it, by closing its standard input; by force where that takes too long."""

@@ -168,11 +168,7 @@ class RaftLengthOnly(Raft):
 
 
 @bug(
-    "raft",
-    "commits an old term's entry by counting (figure 8)",
-    "one_way_partition",
-    agents=(3,),
-    options={"batch": 1},
+    "raft", "commits an old term's entry by counting (figure 8)", agents=(3,), values=8, options={"batch": 1}
 )
 class RaftCommitsOldTerm(Raft):
     def _may_commit(self, index: int) -> bool:  # noqa: ARG002
@@ -232,7 +228,7 @@ class RaftNoConsistencyCheck(Raft):
         super()._append(sender, message)
 
 
-@bug("raft", "follows a leader whose term is over", agents=(5,))
+@bug("raft", "follows a leader whose term is over", "delay", "all_but_byzantine", agents=(3,), values=8)
 class RaftFollowsTheOld(Raft):
     def _stale(self, term: int) -> bool:  # noqa: ARG002
         return False

@@ -50,7 +50,7 @@ OTHERS = ("none", "all_but_byzantine", "all", "crash_more", "byzantine_more")
 """The base line; all at once, without liars and with; and, outside of every model, one crashed agent or liar more than
 it allows."""
 
-_CHAOS_MS = (300, 600)
+_CHAOS_MS = (250, 500)
 _LONG = 4
 """How many times as long the chaos is in one world of ten: some bugs need several leaders one after the other."""
 _EVERY_LEADER = 0.15
@@ -303,7 +303,7 @@ def draw(mechanism: Mechanism, agents: int, fault: str, seed: int, *, values: in
     chaos_ms = times.randint(*_CHAOS_MS) * (_LONG if times.random() < 0.1 else 1)
     # Swarms with a leader elect it first; the later half of the chaos is where there is something to break.
     when = [int(chaos_ms * math.sqrt(times.random())) for _ in range(values - 1)]
-    when.append(chaos_ms + times.randint(50, 150))
+    when.append(chaos_ms + times.randint(10, 60))
     submits = [
         Submit(at_ms, f"value {number}", times.randrange(agents)) for number, at_ms in enumerate(sorted(when))
     ]

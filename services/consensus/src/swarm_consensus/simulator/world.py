@@ -344,7 +344,9 @@ class World:
         self._acting = agent
         lies = self.plan.liars.get(agent) if self.plan.liars else None
         if lies is None:
-            self._check(node, effects)
+            for check in self._checks if effects.decisions or effects.snapshot is not None else self._always:
+                check.after(node, effects)
+            self._check_reads(agent, effects)
         if effects.snapshot is not None:
             self._install(agent, effects.snapshot)
         if effects.decisions:
@@ -353,12 +355,6 @@ class World:
             if self._mute and node.leader == agent and agent not in self._led:
                 self._cut_off(agent)
             self._send(agent, effects.messages if lies is None else self._lie(agent, effects.messages, lies))
-
-    def _check(self, node: Node, effects: Effects) -> None:
-        for check in self._checks if effects.decisions or effects.snapshot is not None else self._always:
-            check.after(node, effects)
-        if effects.reads:
-            self._check_reads(node.id, effects)
 
     def _install(self, agent: int, snapshot: Snapshot) -> None:
         """Set an agent's state to a snapshot: for this world the list of what was decided, by slot."""

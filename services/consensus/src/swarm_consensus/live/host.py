@@ -646,9 +646,16 @@ async def _main(hosting: Hosting) -> int:
         orphaned = not os.read(0, 1)  # a driver that is done with us says so; else it has just ended
         end()
 
+    def terminated() -> None:
+        nonlocal orphaned
+        orphaned = (
+            True  # the kernel sends it when the driver dies, and may be sooner than the end of the input
+        )
+        end()
+
     os.set_blocking(0, False)
     loop.add_reader(0, listen)
-    loop.add_signal_handler(signal.SIGTERM, end)
+    loop.add_signal_handler(signal.SIGTERM, terminated)
     if orphaned:
         end()
     try:

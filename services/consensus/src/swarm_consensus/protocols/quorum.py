@@ -1,8 +1,8 @@
 """Quorum arithmetic, pure: who has enough votes, and how far a log is on enough disks.
 
 A :class:`Majority` or :class:`Joint` configuration says who counts. With a joint one, both halves must agree, as
-while a swarm's members change (Ongaro and Ousterhout 2014, section 6). An empty half agrees with everything, which lets a joint
-configuration with one empty half mean the other half alone.
+while a swarm's members change (Ongaro and Ousterhout 2014, section 6). An empty half agrees with everything, which lets
+a joint configuration with one empty half mean the other half alone.
 """
 
 from __future__ import annotations

@@ -322,7 +322,10 @@ class Node:
         return effects
 
     def _send(self, to: int, message: Message) -> None:
-        self._out.messages.append((to, message))
+        effects = self._effects  # as _out does: every message comes this way
+        if effects is None:
+            effects = self._effects = Effects()
+        effects.messages.append((to, message))
 
     def _broadcast(self, message: Message) -> None:
         """Send to all but this node itself."""

@@ -336,17 +336,14 @@ class World:
     def _release(self, node: Node, effects: Effects) -> None:
         agent = node.id
         if effects.persist:
-            self._disks[agent].extend(effects.persist)
-            if self.trace is not None:
-                self.trace += [
-                    Seen(self.now_ms, "persisted", agent, -1, record) for record in effects.persist
-                ]
+            self._keep(agent, effects.persist)
         self._acting = agent
         lies = self.plan.liars.get(agent) if self.plan.liars else None
         if lies is None:
             for check in self._checks if effects.decisions or effects.snapshot is not None else self._always:
                 check.after(node, effects)
-            self._check_reads(agent, effects)
+            if effects.reads:
+                self._check_reads(agent, effects)
         if effects.snapshot is not None:
             self._install(agent, effects.snapshot)
         if effects.decisions:
@@ -355,6 +352,11 @@ class World:
             if self._mute and node.leader == agent and agent not in self._led:
                 self._cut_off(agent)
             self._send(agent, effects.messages if lies is None else self._lie(agent, effects.messages, lies))
+
+    def _keep(self, agent: int, records: list[Record]) -> None:
+        self._disks[agent].extend(records)
+        if self.trace is not None:
+            self.trace += [Seen(self.now_ms, "persisted", agent, -1, record) for record in records]
 
     def _install(self, agent: int, snapshot: Snapshot) -> None:
         """Set an agent's state to a snapshot: for this world the list of what was decided, by slot."""

@@ -79,6 +79,7 @@ class Counterexample(msgspec.Struct, frozen=True, kw_only=True):
     """A simulated world in which something did not hold, made as short as it gets."""
 
     seed: int
+    """Of the world in which it was found; the small one's is in ``plan``."""
     invariant: str
     """By its name in the literature; ``progress`` where the swarm was well again and decided nothing."""
     what: str

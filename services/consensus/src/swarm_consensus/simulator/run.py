@@ -170,7 +170,11 @@ class _Tally:
 
 
 def counterexample(mechanism: Mechanism, plan: Plan, broken: str, *, worlds: int = _WORLDS) -> Counterexample:
-    """Return a world in which ``broken`` does not hold as something to read, made small with so many worlds before."""
+    """Return a world in which ``broken`` does not hold as something to read, made small with so many worlds before.
+
+    Its seed is that of the world as it was found; the small one's is in its plan.
+    """
+    seed = plan.seed
     if worlds:
         each = max(1, World(mechanism, plan).run().deliveries)
         affordable = max(_WORLDS // 10, _SHRINKING_DELIVERIES // each)
@@ -179,7 +183,7 @@ def counterexample(mechanism: Mechanism, plan: Plan, broken: str, *, worlds: int
     outcome = world.run()
     stuck = f"never decided by all that were well: {', '.join(outcome.undecided)}"
     return Counterexample(
-        seed=plan.seed,
+        seed=seed,
         invariant=broken,
         what=outcome.violation or stuck,
         plan=msgspec.json.encode(plan).decode(),

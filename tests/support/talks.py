@@ -94,7 +94,7 @@ def _done(task: TaskScheduled, results: Mapping[str, Data], speak: Speak, posed:
     return Acted(
         task=task.task,
         agent=task.params["agent"],
-        role=task.params["role"],
+        role=task.params.get("role", "agent"),
         item=item.id,
         purpose=task.params.get("purpose", "answer"),
         heard=tuple(task.params.get("hears", ())),

@@ -92,7 +92,7 @@ def test_who_joins_hears_and_is_told_no_piece() -> None:
     heard = [acted("1", "ben", "yes"), acted("2", "carla", ""), acted("3", "david", "no")]
     assert asked(turn(hears=("1", "2", "3"), purpose="join"), SPLIT, heard) == [
         "",
-        "Others say:\nben: yes\ndavid: no\nDo most?",
+        "Others say: yes, no.\nDo most?",
     ]
 
 
@@ -266,7 +266,7 @@ async def test_an_agent_hears_whom_it_should_and_nobody_else(endpoint: Endpoint,
     said = await run.act("c", agent="carla", hears=["b"])
     assert said.heard == ("b",)
     content = endpoint.asked[2].body["messages"][-1]["content"]
-    assert content.startswith("Others say:\nben: negative\nReview:")
+    assert content.startswith("Others say: negative.\nReview:")
     assert "anna" not in content
     await run.executors.close()
 

@@ -10,6 +10,9 @@ from swarm_common.llm import Constraint, Limits, Message, Request, Sampling, Too
 from swarm_model_agent.acting.params import ActParams
 from swarm_model_agent.families import examples, guide
 
+#: Characters of what may stand in a line with others.
+_SHORT = 60
+
 
 def request(
     params: ActParams, item: Item, family: str, heard: Sequence[Acted], tools: Sequence[Tool] = ()
@@ -83,8 +86,16 @@ def _within(place: int, of: Sequence[str], what: str, item: Item) -> None:
 
 
 def _said(heard: Sequence[Acted]) -> list[str]:
-    said = [f"{one.agent}: {one.text}" for one in heard if one.text]
-    return ["Others say:", *said] if said else []
+    """Return what others say, without their names: who was free to say it is no part of the question.
+
+    Short answers stand in one line: small models make more of that than of a list.
+    """
+    said = [one.text for one in heard if one.text]
+    if not said:
+        return []
+    if all(len(text) <= _SHORT and "\n" not in text for text in said):
+        return [f"Others say: {', '.join(said)}."]
+    return ["Others say:", *(f"- {text}" for text in said)]
 
 
 def _form(params: ActParams, item: Item) -> Constraint | None:

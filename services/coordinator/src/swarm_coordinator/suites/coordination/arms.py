@@ -21,6 +21,7 @@ POSE = "pose"
 _TURN_S = 300.0
 #: What leaves a parameter of a turn at its default.
 _LEFT_OUT: tuple[Any, ...] = (None, "", [])
+WARM = "warm"
 
 
 class Cast(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +164,8 @@ def act(arm: Arm, question: Question, turn: Turn, agent: str, setup: Setup) -> T
         "parts": list(turn.parts),
         "stage": turn.stage,
         "hears": list(hears),
+        # How a piece is answered is no help to whoever joins what was said of pieces.
+        "guide": None if turn.seat != "join" else False,
         "tools": list(tools) if params["tools"] else [],
         "executor": "recorded" if params["recording"] else params["executor"],
         "recording": params["recording"],
@@ -181,6 +184,30 @@ def act(arm: Arm, question: Question, turn: Turn, agent: str, setup: Setup) -> T
         params={name: value for name, value in given.items() if name in needed or value not in _LEFT_OUT},
         after=(POSE, *dict.fromkeys(hears)),
         decides=True,
+        timeout_s=_TURN_S,
+    )
+
+
+def warm_up(setup: Setup) -> Task:
+    """Return a turn that belongs to no arm: a model that starts when first asked does so before anything is timed."""
+    params = {
+        "agent": WARM,
+        "item": 0,
+        "purpose": "warm",
+        "guide": False,
+        "executor": "recorded" if setup.params["recording"] else setup.params["executor"],
+        "recording": setup.params["recording"],
+        "model": setup.params["model"],
+        "temperature": 0.0,
+        "max_tokens": setup.params["max_tokens"],
+        "budget_usd": setup.params["budget_usd"],
+    }
+    return Task(
+        id=WARM,
+        kind="act",
+        service="model_agent",
+        params={name: value for name, value in params.items() if value not in _LEFT_OUT},
+        after=(POSE,),
         timeout_s=_TURN_S,
     )
 

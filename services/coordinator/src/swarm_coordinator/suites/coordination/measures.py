@@ -50,6 +50,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     off_graph: int
     """Messages that the mode does not allow."""
     tokens: int
+    cached: float | None = None
+    """Share of the tokens read that the endpoint still had: a later arm is faster by what an earlier one read."""
     cost_usd: float | None = None
     makespan_s: float
     """From the first turn's beginning to the last one's end."""
@@ -103,6 +105,7 @@ def measure(arm: Arm, sofar: SoFar) -> Measured:
     most = max(team.agents, key=lambda agent: busy[agent])
     costs = [turn.cost_usd for turn in turns.values() if turn.cost_usd is not None]
     total = sum(tokens.values())
+    read = sum(turn.usage.input + turn.usage.cache_read + turn.usage.cache_write for turn in turns.values())
     return Measured(
         name=arm.name,
         mode=arm.mode.name,
@@ -123,6 +126,7 @@ def measure(arm: Arm, sofar: SoFar) -> Measured:
         messages=heard.total(),
         off_graph=sum(count for edge, count in heard.items() if edge not in team.edges),
         tokens=total,
+        cached=sum(turn.usage.cache_read for turn in turns.values()) / read if read else None,
         cost_usd=math.fsum(costs) if costs else None,
         makespan_s=makespan,
         overhead=max(0.0, 1 - at_work / makespan) if makespan > 0 else None,

@@ -14,7 +14,7 @@ import msgspec
 from swarm_common.events import Metric
 from swarm_coordinator.plans import Finish, Param, Scenario, SoFar, Step
 from swarm_coordinator.suites.coordination import params as shared
-from swarm_coordinator.suites.coordination.arms import Arm, Setup
+from swarm_coordinator.suites.coordination.arms import Arm, Setup, warm_up
 from swarm_coordinator.suites.coordination.comparing import finish, step
 from swarm_coordinator.suites.coordination.data import AUTO
 from swarm_coordinator.suites.coordination.intervals import share
@@ -47,7 +47,7 @@ def plan(sofar: SoFar) -> Step | Finish:
     setup = shared.setup_of(sofar)
     cells = cells_of(setup)
     if sofar.step == 0:
-        return Step(tasks=(shared.pose(sofar),))
+        return Step(tasks=(shared.pose(sofar), warm_up(setup)))
     alone = shared.alone(setup, range(setup.params["items"]), ())
     # Cells are many, and the planner is asked after every turn: those that are done are not looked at again.
     undone = _arms(setup, cells, lambda name: f"{name}-grade" not in sofar.results)

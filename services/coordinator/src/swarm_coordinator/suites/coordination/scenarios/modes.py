@@ -8,7 +8,7 @@ from typing import Any
 from swarm_common.events import Target
 from swarm_coordinator.plans import Finish, Param, Scenario, SoFar, Step
 from swarm_coordinator.suites.coordination import params as shared
-from swarm_coordinator.suites.coordination.arms import Arm, Setup
+from swarm_coordinator.suites.coordination.arms import Arm, Setup, warm_up
 from swarm_coordinator.suites.coordination.comparing import finish, samples_for, step
 from swarm_coordinator.suites.coordination.modes import MODES
 
@@ -18,7 +18,7 @@ def plan(sofar: SoFar) -> Step | Finish:
     setup = shared.setup_of(sofar)
     arms = arms_of(setup)
     if sofar.step == 0:
-        return Step(tasks=(shared.pose(sofar),))
+        return Step(tasks=(shared.pose(sofar), warm_up(setup)))
     alone = shared.alone(setup, _all(setup), setup.params["roles"])
     if (next_step := step([alone, *arms], setup, sofar)) is not None:
         return next_step
@@ -80,7 +80,7 @@ SCENARIO = Scenario(
             high=2.0,
             description="temperature of the one agent that is asked as often as the modes' tokens allow",
         ),
-        *shared.common(family="split_evidence", items=12),
+        *shared.common(family="split_evidence", items=8),
     ),
     targets=(*shared.TARGETS, Target(metric="seconds", op="<=", target=300)),
     timeout_s=3600.0,

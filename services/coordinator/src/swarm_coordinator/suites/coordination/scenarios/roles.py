@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swarm_coordinator.plans import Finish, Scenario, SoFar, Step
 from swarm_coordinator.suites.coordination import params as shared
-from swarm_coordinator.suites.coordination.arms import Arm, Setup
+from swarm_coordinator.suites.coordination.arms import Arm, Setup, warm_up
 from swarm_coordinator.suites.coordination.comparing import finish, step
 from swarm_coordinator.suites.coordination.modes import MODES
 from swarm_coordinator.suites.coordination.scenarios.modes import one_mode
@@ -15,7 +15,7 @@ def plan(sofar: SoFar) -> Step | Finish:
     setup = shared.setup_of(sofar)
     arms = _arms(setup)
     if sofar.step == 0:
-        return Step(tasks=(shared.pose(sofar),))
+        return Step(tasks=(shared.pose(sofar), warm_up(setup)))
     alone = shared.alone(setup, range(setup.params["items"]), ())
     if (next_step := step([alone, *arms], setup, sofar)) is not None:
         return next_step

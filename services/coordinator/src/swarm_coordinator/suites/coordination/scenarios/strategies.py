@@ -5,7 +5,7 @@ from __future__ import annotations
 from swarm_common.events import Metric
 from swarm_coordinator.plans import Finish, Param, Scenario, SoFar, Step
 from swarm_coordinator.suites.coordination import params as shared
-from swarm_coordinator.suites.coordination.arms import Arm, Setup, questions_of
+from swarm_coordinator.suites.coordination.arms import Arm, Setup, questions_of, warm_up
 from swarm_coordinator.suites.coordination.comparing import finish, step
 from swarm_coordinator.suites.coordination.data import AUTO, chosen, strategy_of
 from swarm_coordinator.suites.coordination.intervals import difference
@@ -20,7 +20,7 @@ def plan(sofar: SoFar) -> Step | Finish:
     setup = shared.setup_of(sofar)
     arms = _arms(setup)
     if sofar.step == 0:
-        return Step(tasks=(shared.pose(sofar),))
+        return Step(tasks=(shared.pose(sofar), warm_up(setup)))
     alone = shared.alone(setup, range(setup.params["items"]), setup.params["roles"])
     if (next_step := step([alone, *arms], setup, sofar)) is not None:
         return next_step

@@ -11,7 +11,7 @@ from swarm_common.events import Metric, Task
 from swarm_common.events.agent import Graded
 from swarm_coordinator.plans import Finish, Scenario, SoFar, Step
 from swarm_coordinator.suites.coordination import params as shared
-from swarm_coordinator.suites.coordination.arms import Arm, Setup, grade, task_id
+from swarm_coordinator.suites.coordination.arms import Arm, Setup, grade, task_id, warm_up
 from swarm_coordinator.suites.coordination.comparing import finish, step
 from swarm_coordinator.suites.coordination.data import Strategy, role_of
 from swarm_coordinator.suites.coordination.intervals import difference, share
@@ -25,7 +25,7 @@ def plan(sofar: SoFar) -> Step | Finish:
     """Plan the questions, one agent without any role, the members, each member's grades, then the vote."""
     setup = shared.setup_of(sofar)
     if sofar.step == 0:
-        return Step(tasks=(shared.pose(sofar),))
+        return Step(tasks=(shared.pose(sofar), warm_up(setup)))
     greedy, members = _greedy(setup), _members(setup)
     if (next_step := step([greedy, members], setup, sofar)) is not None:
         return next_step

@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("stack", "stop the embedded stack"),
     "status": ("stack", "services, their lag, dead letters, how full the log is"),
     "suites": ("suites", "suites and scenarios with parameters and targets"),
+    "roles": ("cast", "roles of agents: what they speak with"),
+    "strategies": ("cast", "strategies: how agents work on a question"),
     "run": ("run", "request a run, show its progress, print its result"),
     "runs": ("look", "list runs"),
     "show": ("look", "show a run, at any moment of its past"),

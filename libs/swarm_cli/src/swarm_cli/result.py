@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from swarm_cli import output, render
+from swarm_cli.coordination import coordination_of, show_coordination
 from swarm_cli.hive import hive_of, show_hive, tells
 from swarm_cli.leaderboard import board_of, show_board
 from swarm_cli.render import Cell
@@ -41,8 +42,9 @@ def show_result(view: RunView) -> None:
 
 def _show_measured(view: RunView) -> None:
     """Print the metrics, and the tables of the suite."""
-    hive = hive_of(view)
-    shown = [one for one in view.metrics if hive is None or not tells(one.name)]
+    hive, coordination = hive_of(view), coordination_of(view)
+    tables = hive is not None or coordination is not None
+    shown = [one for one in view.metrics if not (tables and tells(one.name))]
     if view.metrics:
         render.table(
             ["metric", "value", "interval", "n", "target", "how"],
@@ -52,6 +54,8 @@ def _show_measured(view: RunView) -> None:
         )
     if (board := board_of(view)) is not None:
         show_board(board)
+    if coordination is not None:
+        show_coordination(coordination)
     if hive is not None:
         show_hive(hive, example=view.suite == "hive")
 

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from swarm_common import __version__
-from swarm_common.errors import InvalidEvent, NotFound, StreamFull, SwarmError
+from swarm_common.errors import InvalidEvent, NotFound, StreamFull, SwarmError, UsageError
 from swarm_common.events.benchmark import TaskScheduled
 from swarm_common.events.envelope import decode
 from swarm_common.events.subjects import CONTEXTS, REQUESTS, results_filter
@@ -28,6 +28,7 @@ from swarm_coordinator.engine import Engine
 from swarm_coordinator.replay import decide_again
 from swarm_coordinator.requests import read_request
 from swarm_coordinator.suites import SUITES
+from swarm_coordinator.suites.coordination.data import listed
 from swarm_coordinator.wakeups import Wakeups
 
 log = structlog.get_logger(__name__)
@@ -216,3 +217,23 @@ async def _suites(_: Context, given: dict[str, Any]) -> Any:  # noqa: ARG001 - t
         }
         for suite in SUITES.values()
     ]
+
+
+@service.query("roles")
+async def _roles(_: Context, given: dict[str, Any]) -> Any:
+    """Return the roles of agents, those in the TOML text ``own`` among them."""
+    return _cast(given, "roles")
+
+
+@service.query("strategies")
+async def _strategies(_: Context, given: dict[str, Any]) -> Any:
+    """Return the strategies of the coordination suite, those in the TOML text ``own`` among them."""
+    return _cast(given, "strategies")
+
+
+def _cast(given: dict[str, Any], what: str) -> Any:
+    try:
+        found = listed(str(given.get("own", "")))
+    except UsageError as error:
+        return {"error": str(error)}
+    return {what: found[what]}

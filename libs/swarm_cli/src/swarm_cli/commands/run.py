@@ -29,6 +29,8 @@ from swarm_common.settings import Settings
 SIMULATION = "simulate"
 #: After this long without a first event a word is said: nobody seems to take requests.
 _SILENCE_S = 5.0
+#: Characters of a parameter that is a file's text: it stands in the events.
+_LONGEST_TEXT = 64 * 1024
 #: How long an interrupted command waits for the log to say that the run is cancelled.
 _CANCEL_S = 10.0
 
@@ -56,7 +58,8 @@ def run(
 ) -> int:
     """Request a run, show its progress, print its result; starts the embedded stack where no broker is named.
 
-    A parameter that is a file (`-p data=people.csv`) is uploaded, 256 MiB at most.
+    A parameter that is a file (`-p data=people.csv`) is uploaded, 256 MiB at most; `-p own=@roles.toml` gives a file's
+    text.
 
     Exit codes: 0 done; 1 failed, cancelled, or a target missed with --check; 2 rejected; 130 interrupted, and the run
     is then cancelled.
@@ -86,19 +89,38 @@ def run(
 
 
 def parse_params(texts: list[str]) -> dict[str, Any]:
-    """Read ``key=value``: a value that is JSON is what it says, any other one is a string.
+    """Read ``key=value``: a value that is JSON is what it says, any other one is a string; ``@FILE`` is a file's text.
 
-    Raises :class:`UsageError` for what has no ``=`` or no key.
+    Raises :class:`UsageError` for what has no ``=`` or no key, and for a file that cannot be read.
     """
     found: dict[str, Any] = {}
     for text in texts:
         key, separator, value = text.partition("=")
         if not separator or not key:
             raise UsageError(f"-p {text!r}: it reads KEY=VALUE, as in -p folds=5", field="params", given=text)
+        if value.startswith("@") and len(value) > 1:
+            found[key] = text_of(value[1:])
+            continue
         try:
             found[key] = msgspec.json.decode(value)
         except msgspec.DecodeError:
             found[key] = value
+    return found
+
+
+def text_of(path: str) -> str:
+    """Return the text of a file; raises :class:`UsageError` where it cannot be read, is none, or is too long."""
+    try:
+        found = Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise UsageError(f"{path}: {why}", field="params", given=path) from None
+    if len(found) > _LONGEST_TEXT:
+        raise UsageError(
+            f"{path} has {len(found)} characters; a parameter has at most {_LONGEST_TEXT}",
+            field="params",
+            given=path,
+        )
     return found
 
 

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib import resources
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -124,6 +124,25 @@ def library(text: str) -> Book:
             given=AUTO,
         )
     return Book(strategies={**mine.strategies, **added.strategies}, roles={**mine.roles, **added.roles})
+
+
+def listed(text: str) -> dict[str, list[dict[str, Any]]]:
+    """Return roles and strategies as plain data, by their order; ``auto`` says its rule."""
+    book = library(text)
+    rule = ", ".join(f"{shape}: {chosen(book, AUTO, shape)}" for shape in get_args(Shape))
+    auto = {
+        "name": AUTO,
+        "description": f"Takes the first strategy that suits a question's shape ({rule})",
+        "instructions": "",
+        "phases": [],
+    }
+    return {
+        "roles": [{"name": name, **msgspec.to_builtins(role)} for name, role in book.roles.items()],
+        "strategies": [
+            auto,
+            *({"name": name, **msgspec.to_builtins(one)} for name, one in book.strategies.items()),
+        ],
+    }
 
 
 def strategy_of(book: Book, name: str) -> Strategy:

@@ -80,7 +80,7 @@ SCENARIO = Scenario(
             high=2.0,
             description="temperature of the one agent that is asked as often as the modes' tokens allow",
         ),
-        *shared.common(family="split_evidence", items=8),
+        *shared.common(family="split_evidence", items=12),
     ),
     targets=(*shared.TARGETS, Target(metric="seconds", op="<=", target=300)),
     timeout_s=3600.0,

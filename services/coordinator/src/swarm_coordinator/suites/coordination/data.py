@@ -22,7 +22,7 @@ AUTO = "auto"
 T = TypeVar("T")
 Tool = Literal["calculator", "search", "read_file", "write_file", "recall", "remember"]
 Shape = Literal["stages", "pieces", "choice", "open"]
-_Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,31}$")]
+_NAME = re.compile("[a-z][a-z0-9_-]{0,31}")
 _Short = Annotated[str, Meta(max_length=400)]
 
 
@@ -71,8 +71,8 @@ class Role(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Book(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Strategies and roles by name."""
 
-    strategies: dict[_Name, Strategy] = {}
-    roles: dict[_Name, Role] = {}
+    strategies: dict[str, Strategy] = {}
+    roles: dict[str, Role] = {}
 
 
 @cache
@@ -92,18 +92,39 @@ def read(text: str, name: str) -> Book:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name} is no TOML: {error}", field="params.own") from None
+    for key in found:
+        if key not in {"strategies", "roles"} or not isinstance(found[key], dict):
+            raise _wrong(text, name, (key,), "there are the tables strategies.NAME and roles.NAME")
+    return Book(
+        strategies={
+            one: _entry(text, name, ("strategies", one), given, Strategy)
+            for one, given in found.get("strategies", {}).items()
+        },
+        roles={
+            one: _entry(text, name, ("roles", one), given, Role)
+            for one, given in found.get("roles", {}).items()
+        },
+    )
+
+
+def _entry(text: str, name: str, key: tuple[str, str], given: Any, kind: type[T]) -> T:
+    if not _NAME.fullmatch(key[1]):
+        raise _wrong(text, name, key, "a name has small letters, digits, '_' and '-', 32 at most")
     try:
-        return msgspec.convert(found, Book)
+        return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
-        key = _key(str(error))
-        line = _line(text, key)
-        where = f"{name}, line {line}" if line else name
-        raise UsageError(
-            f"{where}: {'.'.join(key) or 'the top'}: {str(error).partition(' - at ')[0]}; docs/coordination.md shows "
-            "what a role and a strategy have",
-            field="params.own",
-            given=".".join(key),
-        ) from None
+        message = str(error)
+        raise _wrong(text, name, (*key, *_within(message)), message.partition(" - at ")[0]) from None
+
+
+def _wrong(text: str, name: str, key: tuple[str, ...], why: str) -> UsageError:
+    line = _line(text, key)
+    return UsageError(
+        f"{name}{f', line {line}' if line else ''}: {'.'.join(key)}: {why}; docs/coordination.md shows what a role and "
+        "a strategy have",
+        field="params.own",
+        given=".".join(key),
+    )
 
 
 @lru_cache(maxsize=16)
@@ -177,8 +198,8 @@ def _one(found: Mapping[str, T], name: str, what: str, names: tuple[str, ...]) -
     return found[name]
 
 
-def _key(message: str) -> tuple[str, ...]:
-    """Return the key that a validation error is about: of ``... - at `$.roles[...].seat``` the names."""
+def _within(message: str) -> tuple[str, ...]:
+    """Return the key within a table that a validation error is about: of ``... - at `$.phases[0].by``` the names."""
     field = re.search(r"unknown field `([^`]+)`", message)
     path = re.search(r"at `\$\.?([^`]*)`", message)
     names = [part for part in re.split(r"\.|\[\d*\]|\[\.\.\.\]", path[1]) if part] if path else []
@@ -186,8 +207,15 @@ def _key(message: str) -> tuple[str, ...]:
 
 
 def _line(text: str, key: tuple[str, ...]) -> int:
-    """Return the number of the first line that has the last of the names; 0 where it cannot be said."""
-    if not key:
-        return 0
-    last = re.compile(rf"(?:^|[\s.\[\"{{,]){re.escape(key[-1])}[\"\]]*\s*(?:=|\]|\.)")
-    return next((number for number, line in enumerate(text.splitlines(), 1) if last.search(line)), 0)
+    """Return the number of the line in which a key stands: the first such behind the lines of those it lies in."""
+    lines = text.splitlines()
+    at = 0
+    for name in key:
+        wanted = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])\s*[\"']?\s*[\].=]")
+        found = next(
+            (number for number in range(max(at - 1, 0), len(lines)) if wanted.search(lines[number])), None
+        )
+        if found is None:
+            break  # missing: the table that should have it is named
+        at = found + 1
+    return at

@@ -46,7 +46,7 @@ TRANSITIONS: tuple[tuple[TaskStatus, str, TaskStatus], ...] = (
 
 #: Parameters that say where answers come from and what they may cost, and not what they are: a run that takes its
 #: answers from an earlier one has its digest.
-APART = frozenset({"recording", "budget_usd"})
+APART = frozenset({"recording", "budget_usd", "consent"})
 
 
 class TaskState(msgspec.Struct, frozen=True, gc=False):

@@ -69,7 +69,13 @@ def common(*, family: str, items: int, agents: int = 6) -> tuple[Param, ...]:
             type="float",
             default=None,
             low=0.0,
-            description="what each turn's calls may cost at most; paid executors need it",
+            description="US dollars that the run may spend at most",
+        ),
+        Param(
+            name="consent",
+            type="bool",
+            default=False,
+            description="that an endpoint may be asked whatever it costs; without it paid ones need budget_usd",
         ),
         Param(
             name="temperature",
@@ -153,9 +159,11 @@ def setup_of(sofar: SoFar) -> Setup:
         UsageError: A parameter does not fit the others, or names what is not there.
     """
     params = sofar.params
-    if params["executor"] in PAID and params["budget_usd"] is None and not params["recording"]:
+    agreed = params["consent"] or params["budget_usd"] is not None or params["recording"]
+    if params["executor"] in PAID and not agreed:
         raise UsageError(
-            f"executor {params['executor']} costs money; say with -p budget_usd=0.01 what a turn may cost at most",
+            f"executor {params['executor']} costs money; say with -p budget_usd=1.50 what the run may spend at most, or "
+            "with -p consent=true that it may be asked whatever it costs",
             field="params.budget_usd",
             allowed="a number of US dollars",
         )

@@ -162,7 +162,7 @@ def setup_of(sofar: SoFar) -> Setup:
     agreed = params["consent"] or params["budget_usd"] is not None or params["recording"]
     if params["executor"] in PAID and not agreed:
         raise UsageError(
-            f"executor {params['executor']} costs money; say with -p budget_usd=1.50 what the run may spend at most, or "
+            f"executor {params['executor']} costs money; say with -p budget_usd=1.50 what the run may spend, or "
             "with -p consent=true that it may be asked whatever it costs",
             field="params.budget_usd",
             allowed="a number of US dollars",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations, product
+from itertools import pairwise as pairwise_of
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,8 @@ from swarm_common.events.agent import Acted, Item
 from swarm_common.events.benchmark import Completed, Failed, Rejected, TaskScheduled
 from swarm_common.llm import Choices
 from swarm_coordinator.suites import SUITES
+from swarm_coordinator.suites.coordination.data import AUTO
+from swarm_coordinator.suites.coordination.data import own as own_book
 from swarm_coordinator.suites.coordination.intervals import difference, share
 from swarm_coordinator.suites.coordination.measures import covered
 from swarm_coordinator.suites.coordination.modes import MODES
@@ -436,3 +441,30 @@ def test_what_leaves_the_machine_is_marked_as_not_repeatable() -> None:
     params = {param.name: param.default for param in scenario.params}
     assert scenario.repeats(params)
     assert not scenario.repeats(params | {"executor": "openai"})
+
+
+# --- the guide --------------------------------------------------------------------------------------------
+
+
+def test_the_mode_and_the_roles_of_the_guide_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(__file__).parents[3] / "docs/coordination.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(compile(code, "docs/coordination.md", "exec"), made)  # noqa: S102 - the page's own example
+    monkeypatch.setitem(MODES, "mesh", made["MODE"])  # type: ignore[arg-type] - a mapping that the suite only reads
+    log = run(modes=["mesh"], posed=QUESTIONS[:2])
+    line = [f"link-{number}" for number in range(1, 7)]
+    assert set(heard(log, "mesh")) == set(pairwise_of(line))
+    assert next(metric.value for metric in completed(log).metrics if metric.name == "off_graph") == 0
+    (own,) = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
+    roles = {turn.role for turn in acted(run(own=own, roles=["pirate"], strategy="twice"), "mesh").values()}
+    assert "pirate" in roles
+
+
+def test_every_role_and_strategy_that_is_promised_is_there() -> None:
+    book = own_book()
+    assert len(book.roles) == 18
+    assert [AUTO, *book.strategies] == [
+        "auto", "analysis", "research", "development", "testing", "optimization", "maintenance",
+    ]  # fmt: skip
+    assert all(len(role.instructions) <= 80 for role in book.roles.values())

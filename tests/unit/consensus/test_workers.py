@@ -61,7 +61,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_its_work_done_again() -> 
 
 async def test_work_that_kills_every_worker_fails_and_may_be_tried_again() -> None:
     with pytest.raises(TaskFailed) as failed:
-        await in_a_process(os._exit, 1)
+        await in_a_process(signal.raise_signal, signal.SIGKILL)
     assert failed.value.retryable
 
 

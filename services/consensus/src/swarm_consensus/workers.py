@@ -41,7 +41,9 @@ async def in_a_process(function: Callable[..., T], *arguments: Any) -> T:
     for _ in range(_ATTEMPTS):
         pool = _the_pool()
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+            # In a thread: the first work starts the workers, and waits until they have.
+            work = await asyncio.to_thread(pool.submit, function, *arguments)
+            return await asyncio.wrap_future(work)
         except BrokenProcessPool:
             _forget(pool)
     raise TaskFailed(

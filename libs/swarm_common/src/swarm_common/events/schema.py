@@ -42,6 +42,18 @@ class Query(msgspec.Struct, frozen=True):
 QUERIES = (
     Query("coordinator", "suites", {}, "The suites with their scenarios, parameters and targets."),
     Query(
+        "coordinator",
+        "roles",
+        {"own": "a TOML text with more of them"},
+        "`roles`: what agents can speak with; or `error`, where the text is wrong.",
+    ),
+    Query(
+        "coordinator",
+        "strategies",
+        {"own": "a TOML text with more of them"},
+        "`strategies`: how agents work on a question; or `error`, where the text is wrong.",
+    ),
+    Query(
         "metrics",
         "runs",
         {"session": "runs of this session", "status": "runs in this state", "limit": "at most so many, 100"},

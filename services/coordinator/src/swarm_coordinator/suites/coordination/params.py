@@ -144,6 +144,9 @@ def strategy_param(default: str = AUTO) -> Param:
     )
 
 
+REPEATS = False
+"""Whether the embedded model says the same twice. With its prompt cache it does not where two answers are nearly as
+likely: what is read from the cache differs in the last bits from what is read anew. A recording says the same."""
 OUTSIDERS: dict[str, tuple[str, ...]] = {"executor": OUTSIDE}
 """For ``timed_with``."""
 TARGETS = (

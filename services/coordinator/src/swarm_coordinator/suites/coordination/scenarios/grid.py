@@ -167,5 +167,6 @@ SCENARIO = Scenario(
     ),
     targets=shared.TARGETS,
     timeout_s=24 * 3600.0,
+    deterministic=shared.REPEATS,
     timed_with=shared.OUTSIDERS,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -51,10 +52,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Address that the dashboard listens on: this machine's alone, for it asks nobody who they are. In a container,
     127.0.0.1 is the container's own and cannot be published: there it is 0.0.0.0, published on 127.0.0.1."""
     llm_url: str = ""
-    """OpenAI-compatible server that arm `llm` of `mle_star` asks, up to `/v1`; empty means none. Its key, if it wants
-    one, comes from the environment alone: `SWARM_LLM_API_KEY`, which is no setting and never recorded."""
+    """OpenAI-compatible server that agents and arm `llm` of `mle_star` ask, up to `/v1`; empty means none. Its key, if
+    it wants one, comes from the environment alone: `SWARM_LLM_API_KEY`, which is no setting and never recorded."""
     llm_model: str = "default"
     """Name of the model there; a server of one model takes any."""
+    llm_price: str = ""
+    """US dollars for a million tokens read and a million written, such as `3,15`; empty means unknown. Without it a
+    budget can only be kept where an endpoint itself says what a call costs."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -75,6 +79,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if where.username or where.password:  # not repeated: it may be a secret
             msg = "llm_url holds a user or password; a key is given by the variable SWARM_LLM_API_KEY"
             raise ValueError(msg)
+
+        if self.llm_price:
+            self.llm_prices  # noqa: B018 - raises what is wrong with it
+
+    @property
+    def llm_prices(self) -> tuple[float, float] | None:
+        """US dollars for a million tokens read and a million written; ``None`` where no price is set."""
+        if not self.llm_price:
+            return None
+        given = self.llm_price.split(",")
+        try:
+            read, written = (float(text) for text in given)
+        except ValueError:
+            read = written = -1.0
+        if not (0 <= read < math.inf and 0 <= written < math.inf):
+            msg = (
+                f"llm_price is {self.llm_price!r}; it is two numbers, US dollars for a million tokens read and a "
+                "million written, such as 3,15"
+            )
+            raise ValueError(msg)
+        return read, written
 
     @property
     def home_path(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from swarm_common import clock
@@ -11,7 +12,7 @@ from swarm_common.events.agent import Acted, Called, TasksPosed
 from swarm_common.llm import Request, Response
 from swarm_common.runtime.service import Work
 from swarm_common.tracing import Attributes, Tracer
-from swarm_model_agent.acting import prompting, tools, turn
+from swarm_model_agent.acting import prompting, spending, tools, turn
 from swarm_model_agent.acting.params import ActParams
 from swarm_model_agent.executors.choosing import Executors
 from swarm_model_agent.executors.core import Executor
@@ -30,7 +31,7 @@ async def act(work: Work, executors: Executors, tracer: Tracer, folder: Path, wo
 
     Raises:
         UsageError: The task asks for what is not there.
-        TaskFailed: The endpoint refuses us: nothing the swarm could do about.
+        TaskFailed: The endpoint refuses us, or the run's budget is spent: nothing the swarm could do about.
     """
     params = read(work.task.params, ActParams)
     posed, heard = await _inputs(work, params)
@@ -46,6 +47,20 @@ async def act(work: Work, executors: Executors, tracer: Tracer, folder: Path, wo
     async def recording(run: str) -> Sequence[Called]:
         return [event.data for event in await work.history.run(run) if isinstance(event.data, Called)]
 
+    endpoint = executors.costs(params)
+    if endpoint:
+        spending.check(params, endpoint, counted=executors.counted(params))
+
+    def paying(asked: Request) -> AbstractAsyncContextManager[None]:
+        if not endpoint or params.budget_usd is None:
+            return turn.free(asked)
+        most = None if executors.price is None else executors.price.most(asked)
+        return executors.purse(work.event.run).paying(most, params.budget_usd, spent)
+
+    async def spent() -> float:
+        calls = await recording(work.event.run)
+        return sum(call.cost_usd or 0.0 for call in calls if not call.recorded)
+
     executor = Traced(await executors.of(params, recording), tracer, params.agent)
     began = clock.now_ns()
     said = await turn.take(
@@ -58,6 +73,9 @@ async def act(work: Work, executors: Executors, tracer: Tracer, folder: Path, wo
         before=await work.recorded(Called),
         record=work.record,
         worker=worker,
+        paying=paying,
+        priced=executors.price.of if endpoint and executors.price else None,
+        recorded=params.executor == "recorded",
     )
     tracer.past(
         f"invoke_agent {params.agent}",

@@ -44,4 +44,6 @@ class ActParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     recording: str = ""
     """The run whose answers are repeated, for executor `recorded`."""
     budget_usd: Annotated[float, Meta(ge=0)] | None = None
-    """What the calls of this turn may cost at most."""
+    """What the calls of the run may cost at most, by its log; endpoints that may cost money are asked with it only."""
+    consent: bool = False
+    """Whether they are asked without it, or though nobody knows what they cost."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import msgspec
 
@@ -14,6 +15,13 @@ from swarm_model_agent.acting.tools import Bench
 from swarm_model_agent.executors.core import Executor
 
 Record = Callable[[Called], Awaitable[None]]
+Paying = Callable[[Request], AbstractAsyncContextManager[None]]
+Priced = Callable[[Request, Response], float]
+
+
+def free(_: Request) -> AbstractAsyncContextManager[None]:
+    """Let any call be made."""
+    return nullcontext()
 
 
 async def take(
@@ -27,6 +35,9 @@ async def take(
     before: Sequence[Called],
     record: Record,
     worker: str,
+    paying: Paying = free,
+    priced: Priced | None = None,
+    recorded: bool = False,
 ) -> Acted:
     """Return what an agent said, after as many calls as its tools took.
 
@@ -40,6 +51,9 @@ async def take(
         before: Calls that were recorded by somebody who did not come to the end: these are not made again.
         record: Keeps a call before anything else is done.
         worker: This process.
+        paying: Entered before a call and left when it is recorded; raises where it must not be made.
+        priced: Says what a call cost where the endpoint does not.
+        recorded: Whether the answers are an earlier run's.
     """
     began = time.perf_counter()
     known = {call.key: call for call in before}
@@ -49,8 +63,12 @@ async def take(
     while True:
         call = known.get(key(asked, executor.model))
         if call is None:
-            call = called(task, params.agent, len(calls), executor.model, asked, await executor.run(asked))
-            await record(call)
+            async with paying(asked):
+                found = await executor.run(asked)
+                if found.cost_usd is None and priced is not None:
+                    found = msgspec.structs.replace(found, cost_usd=priced(asked, found))
+                call = called(task, params.agent, len(calls), executor.model, asked, found, recorded=recorded)
+                await record(call)
         calls.append(call)
         if call.trouble is not None or not call.tool_calls or len(calls) == params.rounds:
             break
@@ -90,7 +108,9 @@ async def take(
     )
 
 
-def called(task: str, agent: str, number: int, model: str, asked: Request, found: Response) -> Called:
+def called(
+    task: str, agent: str, number: int, model: str, asked: Request, found: Response, *, recorded: bool = False
+) -> Called:
     """Return what is recorded of a call."""
     return Called(
         task=task,
@@ -109,6 +129,7 @@ def called(task: str, agent: str, number: int, model: str, asked: Request, found
         why=found.why,
         cost_usd=found.cost_usd,
         raw=found.raw,
+        recorded=recorded,
     )
 
 

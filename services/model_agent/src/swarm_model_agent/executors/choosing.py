@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import msgspec
 
 from swarm_common.errors import UsageError
 from swarm_common.events.agent import Called
 from swarm_common.llm import Request, Response
 from swarm_common.settings import Settings
 from swarm_model_agent.acting.params import ActParams
+from swarm_model_agent.acting.spending import Price, Purse
 from swarm_model_agent.acting.turn import response_of
 from swarm_model_agent.executors import embedded
 from swarm_model_agent.executors.core import Endpoint, Executor, Patient
@@ -34,10 +40,11 @@ class Embedded:
 
     async def run(self, request: Request) -> Response:
         """Ask the server; a new one where it died over the request, twice at most."""
-        left = _SERVERS
+        left, began = _SERVERS, time.perf_counter()
         while True:
             server, asked = await self._ready()
-            found = await asked.run(request)
+            waited = time.perf_counter() - began
+            found = waited_for(await asked.run(request), waited)
             left -= 1
             # Whether this server died, not the one that another request may have started meanwhile.
             died = found.trouble in {"unreachable", "interrupted"} and await server.ended()
@@ -67,11 +74,22 @@ class Embedded:
 
     async def _end(self) -> None:
         if self._asked is not None:
-            self._before.append(self._asked)  # others may be asking by it still, and shall learn that nobody is there
+            self._before.append(
+                self._asked
+            )  # others may be asking by it still, and shall learn that nobody is there
             self._asked = None
         if self._server is not None:
             await self._server.stop()
             self._server = None
+
+
+def waited_for(found: Response, seconds: float) -> Response:
+    """Return an answer whose timings tell of a wait before it was asked for."""
+    timings = found.timings
+    timings = msgspec.structs.replace(
+        timings, queue_s=timings.queue_s + seconds, total_s=timings.total_s + seconds
+    )
+    return msgspec.structs.replace(found, timings=timings)
 
 
 def _llama(url: str, model: str) -> Endpoint:
@@ -80,11 +98,28 @@ def _llama(url: str, model: str) -> Endpoint:
     return OpenAI(url, model, dialect="llama.cpp", api_key="")
 
 
+def is_here(url: str) -> bool:
+    """Say whether an address is this machine's own, by its words alone."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 class Executors:
     """All executors of a service."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, here: Callable[[str], bool] = is_here) -> None:
+        """Make none yet.
+
+        Args:
+            settings: Of the service.
+            here: Says of an address whether it is on this machine, where nobody asks for money.
+        """
         self._settings = settings
+        self._here = here
+        self._purses: dict[str, Purse] = {}
         self._made: dict[tuple[str, str], Executor] = {}
         self._recordings: dict[tuple[str, str], Recorded] = {}
         self._making = asyncio.Lock()
@@ -95,9 +130,7 @@ class Executors:
         Raises:
             UsageError: It is not there, or lacks a setting; the message says what to set or install.
         """
-        kind = params.executor
-        if kind == "default":
-            kind = "openai" if self._settings.llm_url else "embedded"
+        kind = self._kind(params)
         if kind == "recorded":
             return await self._recorded(params, recording)
         async with self._making:
@@ -107,6 +140,31 @@ class Executors:
                 made = await asyncio.to_thread(self._make, kind, params.model)
                 self._made[kind, params.model] = made
         return made
+
+    def costs(self, params: ActParams) -> str:
+        """Return, in words, the endpoint of a turn where it may cost money; empty where it does not."""
+        kind = self._kind(params)
+        if kind == "openai" and self._settings.llm_url and not self._here(self._settings.llm_url):
+            return f"the endpoint at {urlsplit(self._settings.llm_url).hostname}"
+        return f"executor {kind}" if kind in {"anthropic", "claude-code"} else ""
+
+    def counted(self, params: ActParams) -> bool:
+        """Say whether it is known what a call of a turn costs: by a price that is set, or by the endpoint itself."""
+        return self.price is not None or self._kind(params) == "claude-code"
+
+    @property
+    def price(self) -> Price | None:
+        """Of tokens, where it is set."""
+        return Price(*self._settings.llm_prices) if self._settings.llm_prices else None
+
+    def purse(self, run: str) -> Purse:
+        """Return what a run spends through this process."""
+        return self._purses.setdefault(run, Purse())
+
+    def _kind(self, params: ActParams) -> str:
+        if params.executor != "default":
+            return params.executor
+        return "openai" if self._settings.llm_url else "embedded"
 
     def _make(self, kind: str, model: str) -> Executor:
         if kind == "embedded":

@@ -176,7 +176,6 @@ def act(arm: Arm, question: Question, turn: Turn, agent: str, setup: Setup) -> T
         "repeat": turn.repeat,
         "budget_usd": params["budget_usd"],
         "consent": params["consent"] or None,
-        "consent": params["consent"] or None,
     }
     needed = {"agent", "item", "executor", "temperature", "max_tokens"}
     return Task(
@@ -203,7 +202,6 @@ def warm_up(setup: Setup) -> Task:
         "temperature": 0.0,
         "max_tokens": setup.params["max_tokens"],
         "budget_usd": setup.params["budget_usd"],
-        "consent": setup.params["consent"] or None,
         "consent": setup.params["consent"] or None,
     }
     return Task(

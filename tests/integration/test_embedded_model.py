@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 
+import httpx
 import psutil
 import pytest
 import pytest_asyncio
@@ -34,7 +35,7 @@ ASK = Request(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[Server]:
-    server = await Server.start(Options(slots=2, context_tokens=1024))
+    server = await Server.start(Options(context_tokens=1024))
     yield server
     await server.stop()
     assert not server.alive
@@ -42,7 +43,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def model(server: Server) -> AsyncIterator[Patient]:
-    patient = Patient(OpenAI(server.url, MODEL, dialect="llama.cpp", api_key=""), slots=2)
+    patient = Patient(OpenAI(server.url, MODEL, dialect="llama.cpp", api_key=""), slots=4)
     yield patient
     await patient.close()
 
@@ -66,6 +67,28 @@ async def test_at_temperature_0_it_says_the_same_alone_and_in_company(model: Pat
     together = answers(list(await asyncio.gather(*(model.run(one) for one in (ASK, *others)))))
     assert together == alone
     assert len(set(alone)) > 1
+
+
+async def test_not_even_close_answers_depend_on_the_cache_or_on_who_is_asked_beside(server: Server) -> None:
+    async with httpx.AsyncClient(base_url=server.url, timeout=100) as client:
+
+        async def sure(number: int, cached: bool) -> list[float]:
+            """Return the log-probabilities of the first token: what a choice hangs on where it is close."""
+            system = {"role": "system", "content": "Say of each review whether it is positive or negative."}
+            asked = {
+                "role": "user",
+                "content": f"Review {number}: I {'loved' if number % 2 else 'hated'} it.",
+            }
+            body = {"messages": [system, asked], "temperature": 0, "max_tokens": 1, "cache_prompt": cached}
+            answer = await client.post(
+                "/chat/completions", json=body | {"logprobs": True, "top_logprobs": 20}
+            )
+            (first,) = answer.json()["choices"][0]["logprobs"]["content"]
+            return [one["logprob"] for one in first["top_logprobs"]]
+
+        alone = [await sure(number, cached=False) for number in range(6)]
+        assert await asyncio.gather(*(sure(number, cached=True) for number in range(6))) == alone
+        assert await asyncio.gather(*(sure(number, cached=False) for number in range(6))) == alone
 
 
 async def test_another_seed_at_a_higher_temperature_says_something_else(model: Patient) -> None:

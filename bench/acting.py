@@ -95,7 +95,7 @@ async def _late(into: list[float]) -> None:
 
 
 async def _at_once(url: str, repeats: int) -> list[Row]:
-    asked = Patient(OpenAI(url, "instant", api_key=""))
+    asked = Patient(OpenAI(url, "instant", api_key=""), slots=Settings().llm_slots)
     await asked.run(_ask(0))
     lags: list[float] = []
     lost: list[float] = []

@@ -56,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     it wants one, comes from the environment alone: `SWARM_LLM_API_KEY`, which is no setting and never recorded."""
     llm_model: str = "default"
     """Name of the model there; a server of one model takes any."""
+    llm_slots: int = 16
+    """Calls at once to an endpoint, of one process; more make the process slow to hear of anything else."""
     llm_price: str = ""
     """US dollars for a million tokens read and a million written, such as `3,15`; empty means unknown. Without it a
     budget can only be kept where an endpoint itself says what a call costs."""
@@ -66,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ("dashboard_port", 0, 65535),
             ("cpu_workers", 0, 1024),
             ("io_slots", 1, 100_000),
+            ("llm_slots", 1, 1024),
             ("stream_replicas", 1, 5),
         ):
             value = getattr(self, name)

@@ -187,7 +187,8 @@ class Executors:
                 )
             from swarm_model_agent.executors.openai import OpenAI  # noqa: PLC0415 - an extra, and slow
 
-            return Patient(OpenAI(self._settings.llm_url, model or self._settings.llm_model))
+            slots = self._settings.llm_slots
+            return Patient(OpenAI(self._settings.llm_url, model or self._settings.llm_model), slots=slots)
         if kind == "anthropic":
             if not model:
                 raise UsageError(
@@ -196,7 +197,7 @@ class Executors:
                 )
             from swarm_model_agent.executors.anthropic import Anthropic  # noqa: PLC0415 - an extra, and slow
 
-            return Patient(Anthropic(model))
+            return Patient(Anthropic(model), slots=self._settings.llm_slots)
         from swarm_model_agent.executors.claude_code import ClaudeCode  # noqa: PLC0415 - rarely wanted
 
         return Patient(ClaudeCode(model), slots=4)

@@ -1,4 +1,4 @@
-"""Records the golden logs of the present version anew: ``python tests/golden/record.py``.
+"""Records the golden logs of the present version anew: ``python tests/golden/record.py [NAME...]``.
 
 Each is an export of a real run of the embedded stack. A log of a released version is never recorded again: the code
 must go on reading it. A new version adds its own files.
@@ -56,7 +56,19 @@ RUNS: dict[str, list[str]] = {
         "-p",
         "arms=mle_star,random,tpe",
     ],
-}
+    "worlds": [
+        "hive", "--simulate", "-p", "mechanisms=raft,voting", "-p", "agents=4", "-p", "faults=crash,byzantine",
+        "-p", "seeds=40",
+    ],
+    "live": [
+        "hive", "live", "-p", "mechanisms=raft,pbft", "-p", "agents=4", "-p", "faults=none", "-p", "decisions=10",
+        "-p", "rounds=10",
+    ],
+    "quality": ["hive", "decision_quality", "-p", "agents=5", "-p", "trials=20"],
+    "knowledge": ["hive", "knowledge", "-p", "agents=10,30", "-p", "repetitions=5"],
+    "emergence": ["hive", "emergence", "-p", "agents=10", "-p", "repetitions=20"],
+    "coordination": ["coordination", "modes", "-p", "items=2", "-p", "agents=3", "-p", "modes=centralized,mesh"],
+}  # fmt: skip
 
 
 def swarm(home: str, *arguments: str) -> Any:
@@ -69,11 +81,12 @@ def swarm(home: str, *arguments: str) -> Any:
 
 
 def main() -> None:
-    """Record every run into ``<name>-<version>.jsonl`` beside this file."""
+    """Record every run, or those that are named, into ``<name>-<version>.jsonl`` beside this file."""
+    wanted = sys.argv[1:] or list(RUNS)
     with tempfile.TemporaryDirectory() as home:
         try:
-            for name, arguments in RUNS.items():
-                run = swarm(home, "run", *arguments, "--no-report")
+            for name in wanted:
+                run = swarm(home, "run", *RUNS[name], "--no-report")
                 path = HERE / f"{name}-{__version__}.jsonl"
                 swarm(home, "export", run["run"], "-o", str(path))
                 sys.stdout.write(f"{path.name}: {run['events']} events, {path.stat().st_size} bytes\n")

@@ -367,7 +367,9 @@ async def test_what_nobody_expected_keeps_no_slot(
     do_task = worker_module.Worker._do_task
     calls: list[int] = []
 
-    async def fail_first(self: worker_module.Worker, delivery: consumer_module.Delivery, cause: Event) -> None:
+    async def fail_first(
+        self: worker_module.Worker, delivery: consumer_module.Delivery, cause: Event
+    ) -> None:
         calls.append(delivery.seq)
         if len(calls) == 1:
             raise RuntimeError("a bug of the worker itself")

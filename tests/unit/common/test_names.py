@@ -105,7 +105,9 @@ def test_what_a_worker_says_of_a_task_has_a_subject_of_its_own(one: EventType, m
     subject = subject_of("r", data)
     context = one.name.split(".")[0]
     of_a_task = context != "benchmark" and "task" in one.cls.__struct_fields__
-    if isinstance(data, Called | Decided):  # of which a task has many; the coordinator waits for what concludes it
+    if isinstance(
+        data, Called | Decided
+    ):  # of which a task has many; the coordinator waits for what concludes it
         assert subject == f"{result_subject(one.name, 'r', data.task)}.{data.number}"
         of_a_task = False
     assert of_a_task == any(

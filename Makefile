@@ -15,12 +15,12 @@ EDITABLE  = -e 'libs/swarm_common[grpc,numpy]' -e 'services/model_agent[$(EXTRAS
   -e 'services/optimizer[search,llm]' \
   $(addprefix -e ,$(filter-out libs/swarm_common services/model_agent services/optimizer,$(PARTS)))
 
-# Unit tests side by side, one process a core; all others, which start processes of their own and measure, one by one.
-# Workers must agree on the order of sets, since some tests are named after it. With ARGS: those alone, one by one.
+# Files of tests side by side, one process a core: first the unit tests, then all others, which start processes of their
+# own. Workers must agree on the order of sets, since some tests are named after it. With ARGS: those alone, one by one.
 WITHOUT_UNIT := $(filter-out tests/unit/ tests/support/ tests/__pycache__/,$(wildcard tests/*/))
 pytest = $(if $(strip $(ARGS)),$(1) -m pytest -m 'not docker' $(ARGS),{ \
 	  PYTHONHASHSEED=0 $(1) -m pytest -m 'not docker' -n auto --dist loadfile tests/unit; unit=$$?; \
-	  $(1) -m pytest -m 'not docker' $(WITHOUT_UNIT) && test $$unit -eq 0; })
+	  PYTHONHASHSEED=0 $(1) -m pytest -m 'not docker' -n auto --dist loadfile $(WITHOUT_UNIT) && test $$unit -eq 0; })
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down test test-docker coverage lint format bench docs pins clean

@@ -34,10 +34,11 @@ LIVE = Requested(
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Stack]:
-    disks = tmp_path / "disks"
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("live")  # a short name: sockets lie below it
+    disks = folder / "disks"
     disks.mkdir()
-    with stack(tmp_path / "home", TMPDIR=str(disks)) as found:
+    with stack(folder / "home", TMPDIR=str(disks)) as found:
         yield found
         until_sync(lambda: not hosts(disks), what="the hosts to end with the stack")
 

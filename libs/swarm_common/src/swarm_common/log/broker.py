@@ -40,6 +40,7 @@ class Broker:
         self._back_hooks: list[Callable[[], None]] = []
         self._denied_hooks: list[DeniedHook] = []
         self._watchdog: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._refusal = ""
 
     @classmethod
@@ -102,18 +103,11 @@ class Broker:
         """Flush and close; a broker that is away does not hold this up for long."""
         if self._watchdog is not None:
             self._watchdog.cancel()
-            await asyncio.wait([self._watchdog], timeout=1.0)
         if self.nc.is_connected:
-            self._mend_pongs()
             await _try(self.nc.flush(), 2.0)
         await _try(self.nc.close(), 2.0)
-
-    def _mend_pongs(self) -> None:
-        """Replace what waited for a PONG and waits no more: nats-py would set its result, fail and print so."""
-        pongs = self.nc._pongs  # noqa: SLF001
-        for place, waiting in enumerate(pongs):
-            if waiting.done():
-                pongs[place] = asyncio.get_running_loop().create_future()
+        if self._asking is not None:
+            self._asking.cancel()
 
     async def _watch(self) -> None:
         while not self.nc.is_closed:
@@ -128,7 +122,10 @@ class Broker:
             # Where its loops have ended, nats-py's flush waits for no PONG and says that all is well.
             if any(task is None or task.done() for task in (self.nc._reading_task, self.nc._flusher_task)):  # noqa: SLF001
                 raise nats.errors.StaleConnectionError
-            await asyncio.wait_for(self.nc.flush(timeout=int(patience_s + 1)), patience_s)
+            # Shielded: of a PING whose asker is gone nats-py would still set the PONG's result, fail and print so.
+            self._asking = asyncio.create_task(self.nc.flush(timeout=int(patience_s + 1)))
+            self._asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await asyncio.wait_for(asyncio.shield(self._asking), patience_s)
         except (TimeoutError, nats.errors.Error, OSError) as error:
             if self.nc.is_closed or self.nc.is_reconnecting:
                 return False

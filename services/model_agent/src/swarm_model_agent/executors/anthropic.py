@@ -15,8 +15,8 @@ import msgspec
 
 from swarm_common.errors import UsageError
 from swarm_common.llm import Choices, Finish, Message, Request, Response, Schema, ToolCall, Usage
-from swarm_model_agent.executors.core import MOST_BYTES, Ability, Failed
-from swarm_model_agent.executors.http import broken, failed_of, redacted
+from swarm_model_agent.executors.core import Ability, Failed
+from swarm_model_agent.executors.http import body_of
 from swarm_model_agent.executors.openai import schema_of, unwrapped
 
 KEY = "ANTHROPIC_API_KEY"
@@ -84,24 +84,8 @@ class Anthropic:
 
     async def answer(self, request: Request) -> Response:
         """Ask once."""
-        import httpx2  # noqa: PLC0415 - comes with the library
-
-        body = bytearray()
-        try:
-            async with self._client.messages.with_streaming_response.create(
-                **self._body(request)
-            ) as response:
-                async for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > MOST_BYTES:
-                        raise Failed("invalid_answer", f"the answer is longer than {MOST_BYTES} bytes")
-        except (
-            httpx2.TransportError
-        ) as error:  # the library turns only those into its own that come before the body
-            raise broken(error, self._key, bytes(body)) from None
-        except self._library.APIError as error:
-            raise failed_of(error, self._library, KEY, self._key, bytes(body)) from None
-        return self._read(request, redacted(bytes(body), self._key))
+        asking = self._client.messages.with_streaming_response.create(**self._body(request))
+        return self._read(request, await body_of(asking, self._library, KEY, self._key))
 
     async def close(self) -> None:
         """Close the connections."""

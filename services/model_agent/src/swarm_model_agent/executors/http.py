@@ -1,4 +1,4 @@
-"""What the libraries of OpenAI and Anthropic raise, as our classes of failure: they are generated alike."""
+"""What the libraries of OpenAI and Anthropic share, being generated alike: how an answer is read, and how it fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from swarm_common.llm import Trouble
-from swarm_model_agent.executors.core import Failed
+from swarm_model_agent.executors.core import MOST_BYTES, Failed
 
 #: The server's own words in an error of ours.
 _LONGEST = 300
@@ -18,6 +18,32 @@ _BY_STATUS: dict[int, Trouble] = {
     408: "timeout",
     429: "rate_limited",
 }
+
+
+async def body_of(asking: Any, library: ModuleType, variable: str, secret: str) -> bytes:
+    """Return the bytes of an answer, the key taken out; raises :class:`Failed` where there is none.
+
+    Args:
+        asking: What ``with_streaming_response.create`` of a library returned.
+        library: That library.
+        variable: Where its key comes from, for what is said of a key that is refused.
+        secret: The key.
+    """
+    import httpx2  # noqa: PLC0415 - comes with the library
+
+    body = bytearray()
+    try:
+        async with asking as response:
+            async for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    raise Failed("invalid_answer", f"the answer is longer than {MOST_BYTES} bytes")
+    except httpx2.TransportError as error:
+        # The libraries turn only those into their own that come before the body.
+        raise broken(error, secret, bytes(body)) from None
+    except library.APIError as error:
+        raise failed_of(error, library, variable, secret, bytes(body)) from None
+    return redacted(bytes(body), secret)
 
 
 def failed_of(error: Any, library: ModuleType, variable: str, secret: str, raw: bytes) -> Failed:

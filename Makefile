@@ -20,7 +20,7 @@ EDITABLE  = -e 'libs/swarm_common[grpc,numpy]' -e 'services/model_agent[$(EXTRAS
 WITHOUT_UNIT := $(filter-out tests/unit/ tests/support/ tests/__pycache__/,$(wildcard tests/*/))
 pytest = $(if $(strip $(ARGS)),$(1) -m pytest -m 'not docker' $(ARGS),{ \
 	  PYTHONHASHSEED=0 $(1) -m pytest -m 'not docker' -n auto --dist loadfile tests/unit; unit=$$?; \
-	  PYTHONHASHSEED=0 $(1) -m pytest -m 'not docker' -n auto --dist loadfile $(WITHOUT_UNIT) && test $$unit -eq 0; })
+	  PYTHONHASHSEED=0 $(1) -m pytest -m 'not docker' -n auto --dist loadfile --no-loadscope-reorder $(WITHOUT_UNIT) && test $$unit -eq 0; })
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down test test-docker coverage lint format bench docs pins clean

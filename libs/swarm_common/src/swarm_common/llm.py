@@ -17,7 +17,7 @@ Finish = Literal["stop", "length", "tool_calls", "refusal", "content_filter", "o
 """Why a model stopped: done, out of tokens, wants tools run, declined, was cut off by a filter, or something else."""
 Trouble = Literal[
     "rate_limited", "overloaded", "unreachable", "timeout", "interrupted", "invalid_answer", "refused_request",
-    "unauthorized", "not_recorded", "budget_spent",
+    "unauthorized", "not_recorded",
 ]  # fmt: skip
 """Classes of failure: see :class:`Response`."""
 
@@ -124,9 +124,19 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Who counted: ``none`` where the endpoint reported nothing, and all are 0."""
 
     @property
+    def read(self) -> int:
+        """All tokens read, cached ones among them."""
+        return self.input + self.cache_read + self.cache_write
+
+    @property
+    def written(self) -> int:
+        """All tokens written, reasoning among them."""
+        return self.output + self.reasoning
+
+    @property
     def total(self) -> int:
         """All tokens, read and written."""
-        return self.input + self.cache_read + self.cache_write + self.output + self.reasoning
+        return self.read + self.written
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,8 +155,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a request. One that failed is a response, too, for it is recorded: then ``trouble`` says how.
 
     ``rate_limited``, ``overloaded``, ``unreachable``, ``timeout``, ``interrupted`` (the connection broke in the middle)
-    and ``invalid_answer`` (no JSON, or not of the protocol) may go away; ``refused_request``, ``unauthorized``,
-    ``not_recorded`` and ``budget_spent`` do not.
+    and ``invalid_answer`` (no JSON, or not of the protocol) may go away; ``refused_request``, ``unauthorized``
+    and ``not_recorded`` do not.
     """
 
     text: str = ""

@@ -287,7 +287,7 @@ class Called(Data, frozen=True, kw_only=True):
     trouble: Trouble | None = None
     why: str = ""
     cost_usd: float | None = None
-    """As the endpoint itself says or estimates; ``None``: it does not."""
+    """As the endpoint itself says or estimates, or by the price that is set; ``None``: neither."""
     recorded: bool = False
     """Whether the answer is an earlier run's."""
     raw: bytes = b""

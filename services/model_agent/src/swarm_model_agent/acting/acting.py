@@ -143,10 +143,10 @@ def chat_attributes(request: Request, found: Response, model: str) -> Attributes
         "gen_ai.request.model": model,
         "gen_ai.response.model": found.model,
         "gen_ai.request.max_tokens": request.sampling.max_tokens,
-        "gen_ai.usage.input_tokens": usage.input + usage.cache_read + usage.cache_write,
+        "gen_ai.usage.input_tokens": usage.read,
         "gen_ai.usage.cache_read.input_tokens": usage.cache_read,
         "gen_ai.usage.cache_creation.input_tokens": usage.cache_write,
-        "gen_ai.usage.output_tokens": usage.output + usage.reasoning,
+        "gen_ai.usage.output_tokens": usage.written,
         "gen_ai.usage.reasoning.output_tokens": usage.reasoning,
         "gen_ai.response.finish_reason": found.finish,
     }
@@ -166,6 +166,6 @@ def chat_attributes(request: Request, found: Response, model: str) -> Attributes
 def _usage(said: Acted) -> Attributes:
     usage = said.usage
     return {
-        "gen_ai.usage.input_tokens": usage.input + usage.cache_read + usage.cache_write,
-        "gen_ai.usage.output_tokens": usage.output + usage.reasoning,
+        "gen_ai.usage.input_tokens": usage.read,
+        "gen_ai.usage.output_tokens": usage.written,
     }

@@ -28,8 +28,7 @@ class Price(msgspec.Struct, frozen=True):
         usage = found.usage
         if usage.source == "none":
             return self.most(request) if found.trouble is None or found.trouble in _MAY_COUNT else 0.0
-        read = usage.input + usage.cache_read + usage.cache_write
-        return (read * self.read + (usage.output + usage.reasoning) * self.written) / _MILLION
+        return (usage.read * self.read + usage.written * self.written) / _MILLION
 
     def most(self, request: Request) -> float:
         """Return what a call can cost at most: a token is a byte or more, in the encodings that are in use."""

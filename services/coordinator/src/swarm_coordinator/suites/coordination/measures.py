@@ -105,7 +105,7 @@ def measure(arm: Arm, sofar: SoFar) -> Measured:
     most = max(team.agents, key=lambda agent: busy[agent])
     costs = [turn.cost_usd for turn in turns.values() if turn.cost_usd is not None]
     total = sum(tokens.values())
-    read = sum(turn.usage.input + turn.usage.cache_read + turn.usage.cache_write for turn in turns.values())
+    read = sum(turn.usage.read for turn in turns.values())
     return Measured(
         name=arm.name,
         mode=arm.mode.name,

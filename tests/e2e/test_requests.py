@@ -282,7 +282,9 @@ async def test_a_full_log_is_said_and_work_goes_on_when_there_is_room(tmp_path: 
         async with home.client() as client:
             first = await client.request(Requested(suite="noop", params={"tasks": FILLING_TASKS}))
             completed(await Follower(client, first).settle())
-            second = Follower(client, await client.request(Requested(suite="noop", params={"tasks": FILLING_TASKS})))
+            second = Follower(
+                client, await client.request(Requested(suite="noop", params={"tasks": FILLING_TASKS}))
+            )
 
             async def full() -> bool:
                 await second.more()

@@ -54,7 +54,11 @@ class Part(NamedTuple):
         return sorted((self.path / "src").rglob("*.py"))
 
 
-PARTS = [Part(ROOT / "libs" / name, name) for name in ("swarm_common", "swarm_histories", "swarm_cli")]
+#: Libraries that stand on their own: no part of ours but, at most, a few names of the common one.
+SHARED = ("swarm_primitives", "swarm_statistics")
+PARTS = [
+    Part(ROOT / "libs" / name, name) for name in ("swarm_common", "swarm_histories", "swarm_cli", *SHARED)
+]
 PARTS += [Part(ROOT / "services" / name, f"swarm_{name}") for name in SERVICES]
 COMMON, HISTORIES, CLI = PARTS[:3]
 OURS = {part.package for part in PARTS}
@@ -82,7 +86,7 @@ def imported_packages(part: Part) -> set[str]:
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_service_imports_another(name: str) -> None:
     part = Part(ROOT / "services" / name, f"swarm_{name}")
-    assert imported_packages(part) & OURS <= {part.package, "swarm_common", "swarm_histories"}
+    assert imported_packages(part) & OURS <= {part.package, "swarm_common", "swarm_histories", *SHARED}
 
 
 def test_the_common_library_imports_no_other_part() -> None:
@@ -96,8 +100,13 @@ def test_the_checker_of_histories_needs_no_service_and_little_of_the_common_libr
     assert ours <= {"swarm_common.errors", "swarm_common.errors.UsageError"}
 
 
+@pytest.mark.parametrize("name", SHARED)
+def test_a_shared_library_stands_on_its_own(name: str) -> None:
+    assert imported_packages(Part(ROOT / "libs" / name, name)) & OURS <= {name}
+
+
 def test_the_command_knows_the_services_only_as_processes() -> None:
-    assert imported_packages(CLI) & OURS <= {"swarm_cli", "swarm_common", "swarm_histories"}
+    assert imported_packages(CLI) & OURS <= {"swarm_cli", "swarm_common", "swarm_histories", *SHARED}
 
 
 @pytest.mark.parametrize("name", SERVICES)

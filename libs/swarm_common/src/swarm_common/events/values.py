@@ -84,3 +84,19 @@ class JudgedTarget(msgspec.Struct, frozen=True, kw_only=True):
     target: float
     value: float | None
     met: bool
+
+
+class Samples(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Single measurements of one quantity, in the order in which they were taken.
+
+    A field ``samples`` of an event's data is projected by metrics, whatever the event: one row a value.
+    """
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+    better: Better = "lower"
+    clock: str = "perf_counter_ns"
+    """What it was measured with: ``perf_counter_ns``, ``process_time_ns``, ``count``, ``psutil``..."""
+    of: str = ""
+    """What was measured, where one event tells of several: a size, a process."""

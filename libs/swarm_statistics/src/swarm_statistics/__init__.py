@@ -1,0 +1,1 @@
+"""Statistics of measurements: whether something changed, by how much, and how sure that is. Pure functions."""

@@ -15,7 +15,7 @@ OURS = re.compile(r"(?P<name>swarm-[a-z-]+)(?:\[(?P<extras>[^\]]*)\])?")
 
 
 def requirements(projects: list[dict], extras: list[str]) -> list[str]:
-    """Return what the first of ``projects`` needs, ``extras`` included, and what those of the others need that it names."""
+    """Return what the first of ``projects`` and its ``extras`` need, and what the others need that it names."""
     by_name = {project["name"]: project for project in projects}
     found: set[str] = set()
     seen: set[tuple[str, str]] = set()

@@ -14,7 +14,6 @@ from swarm_cli.report import charts, model_charts
 from swarm_cli.report.diagnosis import Confusion, diagnose
 from swarm_cli.report.page import page
 from swarm_cli.report.workers import Piece, busy, pieces
-from swarm_cli.timeline import worker_of
 from swarm_common.events import Array, Metric
 from swarm_common.events.agent import CandidateEvaluated, DataPrepared, ModelTrained, PartTrained
 from swarm_common.events.benchmark import Completed, Started
@@ -22,6 +21,7 @@ from swarm_common.events.consensus import Reached
 from swarm_common.events.metrics import CalibrationBin, Scored
 from swarm_common.pipelines import Spec
 from swarm_common.runs import fold
+from swarm_common.timeline import worker_of
 
 NOTHING = Array("<f8", (1,), b"\0" * 8)
 

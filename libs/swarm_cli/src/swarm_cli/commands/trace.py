@@ -14,7 +14,7 @@ from swarm_cli.commands import single
 from swarm_cli.connect import client, run_async
 from swarm_cli.lookup import find_run
 from swarm_cli.options import Json, RunName
-from swarm_cli.timeline import Step, Timeline, Work, timeline
+from swarm_common.timeline import Step, Timeline, Work, timeline
 
 JAEGER = "http://127.0.0.1:16686"
 

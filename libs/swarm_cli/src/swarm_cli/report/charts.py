@@ -12,7 +12,7 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 from swarm_cli import render
-from swarm_cli.timeline import Timeline
+from swarm_common.timeline import Timeline
 
 ROW = 26
 WIDTH = 760

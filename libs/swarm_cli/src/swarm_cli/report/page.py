@@ -21,9 +21,9 @@ from swarm_cli.report.diagnosis import diagnose
 from swarm_cli.report.facts import Ensemble, ensembles
 from swarm_cli.report.workers import pieces
 from swarm_cli.result import best_text
-from swarm_cli.timeline import service_of, timeline
 from swarm_common.events import Event, JudgedTarget, Metric
 from swarm_common.runs import RunView
+from swarm_common.timeline import service_of, timeline
 
 #: Events listed on the page; the export holds them all.
 MOST_EVENTS = 2000

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swarm_cli.commands.trace import bar, document, jaeger_link
-from swarm_cli.timeline import Work, timeline
 from swarm_common import clock
 from swarm_common.events import Event
+from swarm_common.timeline import Work, timeline
 
 
 def test_the_critical_path_leads_from_the_beginning_to_the_end(recorded: list[Event]) -> None:

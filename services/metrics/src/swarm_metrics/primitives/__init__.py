@@ -1,0 +1,1 @@
+"""The primitives suite's measurements: cases, and the harness that times them."""

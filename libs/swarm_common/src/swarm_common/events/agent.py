@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from swarm_common.events.arrays import Array
+from swarm_common.events.measuring import MEASURED_VOLATILE, MeasuredData
 from swarm_common.events.registry import Data, event
 from swarm_common.events.task import TaskFailedData
 from swarm_common.llm import Constraint, Finish, Request, Timings, ToolCall, Trouble, Usage
@@ -324,6 +325,8 @@ class Acted(Data, frozen=True, kw_only=True):
     calls: int
     """Of the model."""
     tools: tuple[ToolUse, ...] = ()
+    notes: dict[str, str] = {}
+    """What is remembered after the turn, by key: its own notes, and those of the turns that it came after."""
     usage: Usage
     """Summed over the calls."""
     cost_usd: float | None = None
@@ -353,6 +356,11 @@ class Graded(Data, frozen=True, kw_only=True):
 
     task: str
     grades: tuple[Grade, ...]
+
+
+@event("agent.measured", concludes=True, volatile=MEASURED_VOLATILE)
+class AgentsMeasured(MeasuredData, frozen=True, kw_only=True):
+    """Agents in processes of their own were made ready, or worked at once, and were timed."""
 
 
 @event("agent.task_failed")

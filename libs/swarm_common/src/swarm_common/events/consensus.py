@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from swarm_common.events.arrays import Array
+from swarm_common.events.measuring import MEASURED_VOLATILE, MeasuredData
 from swarm_common.events.registry import Data, event
 from swarm_common.events.task import TaskFailedData
 
@@ -277,6 +278,11 @@ class EmergenceMeasured(Data, frozen=True, kw_only=True):
     """Further shares, by name. Of cascades: ``right_cascade``, ``wrong_cascade`` and ``no_cascade`` of all repetitions,
     each with ``_expected`` beside it (Bikhchandani, Hirshleifer and Welch 1992, section II A)."""
     elapsed_s: float
+
+
+@event("consensus.weighed", concludes=True, volatile=MEASURED_VOLATILE)
+class Weighed(MeasuredData, frozen=True, kw_only=True):
+    """How much memory the agents of a swarm take was measured."""
 
 
 @event("consensus.task_failed")

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from swarm_common.events.measuring import MEASURED_VOLATILE, MeasuredData
 from swarm_common.events.registry import Data, event
 from swarm_common.events.task import TaskFailedData
 from swarm_common.events.values import Better, Metric
@@ -117,6 +118,40 @@ class Compared(Data, frozen=True, kw_only=True):
 
 def _without_source(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
     return tuple(msgspec.structs.replace(metric, source=()) for metric in metrics)
+
+
+@event("metrics.measured", concludes=True, volatile=MEASURED_VOLATILE)
+class Measured(MeasuredData, frozen=True, kw_only=True):
+    """A scenario of the primitives was measured at a size by metrics."""
+
+
+@event(
+    "metrics.curve_fitted",
+    concludes=True,
+    volatile=("exponent", "low", "high", "model", "verdict", "errors", "medians_us", "elapsed_s"),
+)
+class CurveFitted(Data, frozen=True, kw_only=True):
+    """How the time of an operation grows with the size was fitted, and held against what is promised."""
+
+    task: str
+    scenario: str
+    variant: str = ""
+    growth: str
+    """What is promised: ``constant``, ``log n``, ``linear``, ``n log n``, ``quadratic``; empty: nothing."""
+    sizes: tuple[int, ...]
+    medians_us: tuple[float, ...]
+    exponent: float | None
+    """Slope of log time over log size; ``None``: there are fewer than three sizes."""
+    low: float | None = None
+    """Lower end of its 95 % interval."""
+    high: float | None = None
+    model: str
+    """Which of the growths fits best."""
+    errors: dict[str, float]
+    """By growth: root mean square of what is left of log time, when it is fitted."""
+    verdict: str
+    """``kept``, ``steeper``, ``undecided``; ``not promised`` where nothing is."""
+    elapsed_s: float
 
 
 @event("metrics.task_failed")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 import swarm_coordinator.replay
 from support.simulated import REQUEST_ID, RUN, START_NS, Swarm, Trial
-from swarm_common.events import Event
+from swarm_common.events import Event, Host
 from swarm_common.events.agent import TaskDone
 from swarm_common.events.benchmark import (
     TERMINAL,
@@ -71,6 +71,8 @@ def other(value: Any) -> Any:
             return value[:-1] if value else None
         case None:
             return 1.0
+        case Host():
+            return replace(value, cpu=value.cpu + "x")
         case _:
             raise AssertionError(value)
 
@@ -83,6 +85,7 @@ ECHOED = {
     ("benchmark.started", "session"),
     ("benchmark.started", "seed"),
     ("benchmark.started", "engine"),
+    ("benchmark.started", "host"),
     ("benchmark.started", "timeout_s"),
     ("benchmark.completed", "duration_s"),
     ("benchmark.completed", "clock"),

@@ -24,7 +24,7 @@ from swarm_common.events.benchmark import (
 from swarm_common.events.memory import Recalled, Remembered
 from swarm_common.events.optimizer import Suggested, Suggestion
 from swarm_common.events.task import TaskFailedData
-from swarm_common.events.values import JudgedTarget, Metric, Task
+from swarm_common.events.values import Host, JudgedTarget, Metric, Task
 
 Status = Literal["unknown", "running", "cancelling", "completed", "failed", "cancelled", "rejected"]
 TaskStatus = Literal["planned", "scheduled", "retrying", "done", "failed"]
@@ -70,6 +70,10 @@ class RunView(msgspec.Struct, kw_only=True):
     duration_s: float | None = None
     digest: str = ""
     deterministic: bool = True
+    started_by: str = ""
+    """Instance of the coordinator that began it."""
+    host: Host | None = None
+    """Machine of that instance; ``None`` where the log does not tell."""
     metrics: tuple[Metric, ...] = ()
     targets: tuple[JudgedTarget, ...] = ()
     result: dict[str, Any] = {}
@@ -92,9 +96,14 @@ class RunView(msgspec.Struct, kw_only=True):
         return self.over and (self.status != "completed" or self.seen >= AFTERMATH)
 
     @property
+    def stopped(self) -> bool:
+        """Whether the run completed with a part of its work, as with a budget that is spent."""
+        return self.status == "completed" and bool(self.reason)
+
+    @property
     def good(self) -> bool:
-        """Whether the run completed and met its targets."""
-        return self.status == "completed" and all(target.met for target in self.targets)
+        """Whether the run completed, with all its work, and met its targets."""
+        return self.status == "completed" and not self.stopped and all(target.met for target in self.targets)
 
     def count(self, status: TaskStatus) -> int:
         return sum(task.status == status for task in self.tasks.values())
@@ -110,6 +119,7 @@ class RunView(msgspec.Struct, kw_only=True):
                 self.suite, self.scenario, self.session = data.suite, data.scenario, data.session
                 self.seed, self.params, self.request_id = data.seed, data.params, data.request_id
                 self.deterministic = data.deterministic
+                self.started_by, self.host = event.source, data.host
                 self.started, self.status = event.time, "running"
                 self._plan(data.tasks)
             case Planned():
@@ -130,7 +140,7 @@ class RunView(msgspec.Struct, kw_only=True):
             case Completed():
                 self.status, self.ended, self.duration_s = "completed", event.time, data.duration_s
                 self.digest, self.metrics, self.targets = data.digest, data.metrics, data.targets
-                self.result = data.result
+                self.result, self.reason = data.result, data.stopped
             case Failed():
                 self.status, self.ended, self.duration_s = "failed", event.time, data.duration_s
                 self.reason = f"{data.reason}: {data.error}" if data.error else data.reason

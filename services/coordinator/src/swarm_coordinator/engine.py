@@ -16,6 +16,7 @@ from swarm_common.events import Data, Event
 from swarm_common.events.benchmark import TERMINAL, Rejected, Started, TaskAbandoned, TimerFired
 from swarm_common.events.envelope import new_event
 from swarm_common.events.subjects import decisions_filter, run_filter
+from swarm_common.hosts import this_host
 from swarm_common.ids import run_id, trace_id
 from swarm_common.log.eventlog import EventLog, Expected
 from swarm_common.log.publisher import MSG_ID
@@ -54,6 +55,7 @@ class Engine:
         self._states: dict[str, RunState] = {}
         self._timers: dict[str, set[str]] = {}
         self._over: dict[str, None] = {}
+        this_host()  # looked up now, so that no run waits for it
 
     async def request(self, request: Request) -> str:
         """Begin the run that a request asks for, or reject it; return its id. A second delivery changes nothing."""
@@ -71,7 +73,9 @@ class Engine:
                 return run  # delivered twice: it began here
             self._stopwatch.start(run)
             try:
-                decided = begin(request, self._suites, moment, f"swarm-coordinator {self._version}")
+                decided = begin(
+                    request, self._suites, moment, f"swarm-coordinator {self._version}", this_host()
+                )
                 with self._tracer.send((decided,), span) as sent:
                     event = new_event(
                         decided,

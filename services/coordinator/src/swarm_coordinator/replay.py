@@ -119,7 +119,7 @@ def _begun(event: Event) -> Data:
             "seed": data.seed,
             "timeout_s": data.timeout_s,
         }
-        return begin(Request(id=event.causation, body=body), SUITES, _moment(event), data.engine)
+        return begin(Request(id=event.causation, body=body), SUITES, _moment(event), data.engine, data.host)
     assert isinstance(data, Rejected)  # noqa: S101 - the caller has looked
     return begin(Request(id=event.causation, body=data.request), SUITES, _moment(event), "")
 

@@ -9,6 +9,7 @@ import msgspec
 
 from swarm_common import clock
 from swarm_common.errors import InvalidEvent, UsageError
+from swarm_common.events import Host
 from swarm_common.events.benchmark import Rejected, Requested, Started
 from swarm_common.events.envelope import SPEC_VERSION
 from swarm_common.ids import derive, is_token
@@ -86,10 +87,12 @@ def _opened(request: Request) -> Request:
     )
 
 
-def begin(request: Request, suites: Mapping[str, Suite], moment: Moment, engine: str) -> Started | Rejected:
+def begin(
+    request: Request, suites: Mapping[str, Suite], moment: Moment, engine: str, host: Host | None = None
+) -> Started | Rejected:
     """Return how the run begins, or why there is none. Pure."""
     try:
-        return _started(request, suites, moment, engine)
+        return _started(request, suites, moment, engine, host)
     except UsageError as error:
         return Rejected(
             reason=_cut(str(error)),
@@ -100,7 +103,9 @@ def begin(request: Request, suites: Mapping[str, Suite], moment: Moment, engine:
         )
 
 
-def _started(request: Request, suites: Mapping[str, Suite], moment: Moment, engine: str) -> Started:
+def _started(
+    request: Request, suites: Mapping[str, Suite], moment: Moment, engine: str, host: Host | None
+) -> Started:
     asked = _typed(request.body)
     if asked.suite not in suites:
         names = ", ".join(suites)
@@ -138,6 +143,7 @@ def _started(request: Request, suites: Mapping[str, Suite], moment: Moment, engi
         targets=scenario.targets,
         deterministic=scenario.repeats(params),
         engine=engine,
+        host=host,
     )
 
 

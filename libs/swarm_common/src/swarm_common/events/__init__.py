@@ -7,7 +7,7 @@ from swarm_common.events import agent, benchmark, consensus, memory, metrics, op
 from swarm_common.events.arrays import Array
 from swarm_common.events.envelope import Event, decode, encode
 from swarm_common.events.registry import Data, EventType, decode_data, digest_view, event, lookup, registered
-from swarm_common.events.values import Better, JudgedTarget, Metric, Samples, Target, Task
+from swarm_common.events.values import Better, Host, JudgedTarget, Metric, Samples, Target, Task
 
 __all__ = [
     "Array",
@@ -15,6 +15,7 @@ __all__ = [
     "Data",
     "Event",
     "EventType",
+    "Host",
     "JudgedTarget",
     "Metric",
     "Samples",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from swarm_common.events.registry import Data, event
-from swarm_common.events.values import JudgedTarget, Lane, Metric, Target, Task
+from swarm_common.events.values import Host, JudgedTarget, Lane, Metric, Target, Task
 
 
 @event("benchmark.requested")
@@ -34,7 +34,7 @@ class Rejected(Data, frozen=True, kw_only=True):
     """The request as far as it could be read."""
 
 
-@event("benchmark.started", volatile=("deadline", "engine"))
+@event("benchmark.started", volatile=("deadline", "engine", "host"))
 class Started(Data, frozen=True, kw_only=True):
     """A request became a run: what it will do, with every default filled in, and its first tasks."""
 
@@ -54,6 +54,8 @@ class Started(Data, frozen=True, kw_only=True):
     deterministic: bool = True
     engine: str = ""
     """Version of the code that planned it."""
+    host: Host | None = None
+    """The coordinator's machine: an embedded stack has all its services there, a cluster may have them elsewhere."""
 
 
 @event("benchmark.planned")
@@ -129,6 +131,8 @@ class Completed(Data, frozen=True, kw_only=True):
     """The suite's own."""
     metrics: tuple[Metric, ...]
     targets: tuple[JudgedTarget, ...]
+    stopped: str = ""
+    """Why the run ended before its work was done, as with a budget that is spent; the result is then of a part."""
     digest: str
     """``sha256:...`` over what was computed and not when."""
     duration_s: float

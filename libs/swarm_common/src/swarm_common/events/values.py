@@ -100,3 +100,24 @@ class Samples(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What it was measured with: ``perf_counter_ns``, ``process_time_ns``, ``count``, ``psutil``..."""
     of: str = ""
     """What was measured, where one event tells of several: a size, a process."""
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The machine that something was measured on, and the state it was in: timings of others are not like these."""
+
+    cpu: str
+    """Model name of the processor; empty where the system does not tell."""
+    cores: int
+    """Cores that the process may use."""
+    memory: int = 0
+    """Bytes of main memory; 0 where the system does not tell."""
+    system: str
+    """``Linux 6.1.0 x86_64``."""
+    python: str
+    """``CPython 3.11.7``."""
+    versions: dict[str, str] = {}
+    """Of the distributions that timings depend on, as far as they are installed."""
+    load: float | None = None
+    """Processes that ran or waited on average in the minute before, for each core (getloadavg(3))."""
+    since: str = ""
+    """RFC 3339: when the process that tells this was started. With its name, it says which start a run belongs to."""

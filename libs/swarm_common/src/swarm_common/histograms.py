@@ -46,7 +46,7 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def relative_error(self) -> float:
         """Most by which a quantile differs from the value that it stands for, as a share of that value."""
-        base = 2.0**2.0**-self.scale
+        base = math.exp2(math.ldexp(1, -self.scale))
         return (base - 1) / (base + 1)
 
 
@@ -150,6 +150,6 @@ def quantile(found: Histogram, share: float) -> float | None:
         passed += count
         if passed >= rank:
             break
-    lower = 2.0 ** (index * 2.0**-found.scale)
-    base = 2.0**2.0**-found.scale
+    lower = math.exp2(math.ldexp(index, -found.scale))
+    base = math.exp2(math.ldexp(1, -found.scale))
     return min(found.high, max(found.low, 2 * lower * base / (1 + base)))

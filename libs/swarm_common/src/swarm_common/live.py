@@ -22,8 +22,8 @@ class Children(msgspec.Struct, frozen=True, kw_only=True):
 
     processes: int
     cpu_s: float
-    """Processor time of all, those that have ended included, since the service began; counted in ticks of 10 ms. Known to whoever looked
-    last: new processes are looked for every ten samples."""
+    """Processor time of all, those that have ended included, since the service began; counted in ticks of 10 ms. A new
+    process is found within ten samples."""
     rss_bytes: int
     """Sum over those that live; pages that they share count once for each."""
 

@@ -15,6 +15,8 @@ import msgspec
 from swarm_common.errors import SettingsError
 
 PREFIX = "SWARM_"
+#: Samples that come faster cost more than they tell.
+LEAST_SAMPLE_S = 0.1
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +42,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Worker processes of a service that computes; 0 means one a core."""
     io_slots: int = 128
     """Tasks that a service handles at once on its event loop."""
+    sample_s: float = 1.0
+    """Seconds between two samples of what a service uses, published live and never written to the log; 0 means none.
+    docs/collection.md says what they cost."""
     max_bytes: int = -1
     """Upper bound of the log in bytes; -1 means the disk."""
     stream_replicas: int = 1
@@ -70,11 +75,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ("io_slots", 1, 100_000),
             ("llm_slots", 1, 1024),
             ("stream_replicas", 1, 5),
+            ("sample_s", 0, 60),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 msg = f"{name} is {value}; allowed is {low} to {high}"
                 raise ValueError(msg)
+        if 0 < self.sample_s < LEAST_SAMPLE_S:
+            msg = f"sample_s is {self.sample_s}; allowed is 0, which means none, and {LEAST_SAMPLE_S} to 60"
+            raise ValueError(msg)
         where = urlsplit(self.llm_url)
         if self.llm_url and (where.scheme not in {"http", "https"} or not where.hostname or where.query):
             msg = "llm_url is no address of a server; it is like http://127.0.0.1:8080/v1"

@@ -137,6 +137,7 @@ class Supervisor:
             "LOG_FORMAT": settings.log_format,
             "CPU_WORKERS": str(settings.cpu_workers),
             "IO_SLOTS": str(settings.io_slots),
+            "SAMPLE_S": str(settings.sample_s),
             "MAX_BYTES": str(settings.max_bytes),
             "DASHBOARD_PORT": str(settings.dashboard_port if first else 0),
             "DASHBOARD_HOST": settings.dashboard_host,

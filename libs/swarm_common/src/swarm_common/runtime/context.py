@@ -11,6 +11,7 @@ from typing import Any
 from swarm_common.errors import SwarmError
 from swarm_common.log.broker import Broker
 from swarm_common.log.eventlog import EventLog
+from swarm_common.runtime.collecting import Collector
 from swarm_common.runtime.consumer import Consumer, Deliver
 from swarm_common.runtime.service import Service
 from swarm_common.settings import Settings
@@ -28,6 +29,7 @@ class Context:
         self.instance = f"{socket.gethostname()}-{os.getpid()}"
         self.source = f"/swarm/{service.name}/{self.instance}"
         self.consumers: list[Consumer] = []
+        self.collector = Collector(service.name, self.instance, settings.sample_s)
         self.tracer = tracer_for(f"swarm-{service.name}", self.instance, service.version)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running: set[asyncio.Task[None]] = set()

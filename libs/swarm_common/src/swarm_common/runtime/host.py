@@ -75,6 +75,7 @@ class Host:
             await self._start_consumers()
             self._micro = await announce(self.context, self.state)
             self.context.spawn(self._beat(), "health")
+            self.context.spawn(self.context.collector.run(self._publish_live, self._counts), "collection")
             log.info("ready", pid=os.getpid())
             await self._until_stopped()
         finally:
@@ -124,6 +125,14 @@ class Host:
             "consumers": [c.name for c in self.context.consumers],
             "consumers_recreated": sum(c.recreated for c in self.context.consumers),
         }
+
+    def _counts(self) -> tuple[int, int, int]:
+        return self.worker.handled, self.worker.failures, len(self.worker.at_hand)
+
+    async def _publish_live(self, subject: str, body: bytes) -> None:
+        # Not while the connection is away: what waits for it there takes the room of events, and would come late.
+        if self.context.broker.nc.is_connected:
+            await self.context.broker.nc.publish(subject, body)
 
     def healthy(self) -> bool:
         """Say whether broker and consumers answer."""

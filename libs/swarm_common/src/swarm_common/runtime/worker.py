@@ -144,6 +144,7 @@ class Worker:
                 span.error(error)
                 if not await self._report_failure(delivery, event, task, error, span, began):
                     return
+        self._context.collector.task_ended(began)
         self.handled += 1
         await delivery.ack()
 

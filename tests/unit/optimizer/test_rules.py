@@ -12,7 +12,8 @@ from swarm_common.events import Array, Event
 from swarm_common.events.agent import ModelTrained, Predicted
 from swarm_common.events.benchmark import Completed
 from swarm_common.events.consensus import Reached
-from swarm_optimizer.rules import costs_of, suggest
+from swarm_optimizer.rules import suggest
+from swarm_optimizer.rules.ensembles import costs_of
 from swarm_optimizer.service import look_at
 
 NUMBERS = Array("<f8", (1,), bytes(8))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from swarm_common.events.registry import Data, event
@@ -13,11 +15,23 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     """One suggestion with its evidence."""
 
     kind: str
-    """``drop_model``, ..."""
+    """``drop_model``, ``idle_workers``, ``dominating_task``, ``retries``, ``slow_consumer``, ``cache_misses``,
+    ``dear_mode`` or ``memory_growth``."""
     subject: str
-    """What it is about: a model's name."""
+    """What it is about: a model's name, a task's, a service's."""
     text: str
     """One sentence a person can act on, with the figures."""
+    metric: str = ""
+    """What should become less: a metric of the run by its name, or what ``unit`` counts."""
+    unit: str = ""
+    expected: float | None = None
+    """By how much it should become less, as ``estimator`` says."""
+    expected_low: float | None = None
+    expected_high: float | None = None
+    estimator: str = ""
+    """How the expectation and its ends were made."""
+    change: dict[str, Any] = {}
+    """What a request that follows it has otherwise: ``params``, or ``settings`` of the stack. Empty: a person must act."""
     saves_cpu_s: float | None = None
     gain: float | None = None
     """What the subject adds to the score, out of fold."""

@@ -1,15 +1,17 @@
-"""Rules: from a run's events to suggestions. Pure functions; every figure comes from an event, which is named."""
+"""Ensembles that are larger than they need be."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from swarm_common.events import Event
 from swarm_common.events.agent import ModelTrained, Predicted
+from swarm_common.events.benchmark import Started
 from swarm_common.events.consensus import Reached
-from swarm_common.events.optimizer import Suggested, Suggestion
+from swarm_common.events.optimizer import Suggestion
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -18,11 +20,6 @@ class Cost(msgspec.Struct, frozen=True):
     model: str
     cpu_s: float
     evidence: tuple[str, ...]
-
-
-def suggest(events: Sequence[Event]) -> Suggested:
-    """Return what a completed run's events suggest; no suggestion where the figures give no reason for one."""
-    return Suggested(suggestions=tuple(drop_model(events)), looked_at=len(events))
 
 
 def drop_model(events: Sequence[Event]) -> list[Suggestion]:
@@ -53,7 +50,13 @@ def drop_model(events: Sequence[Event]) -> list[Suggestion]:
         for event in events
         if isinstance(event.data, Predicted) and event.data.model == dearest.model
     ]
-    return [_spare(dearest, dearest.cpu_s / total, consensus, (*dearest.evidence, *predicted, reached.id))]
+    evidence = (*dearest.evidence, *predicted, reached.id)
+    return [
+        msgspec.structs.replace(
+            _spare(dearest, dearest.cpu_s / total, consensus, evidence),
+            change=_without(dearest.model, events),
+        )
+    ]
 
 
 def costs_of(events: Sequence[Event]) -> list[Cost]:
@@ -65,6 +68,15 @@ def costs_of(events: Sequence[Event]) -> list[Cost]:
             before = found.get(name, Cost(name, 0.0, ()))
             found[name] = Cost(name, before.cpu_s + event.data.cpu_s, (*before.evidence, event.id))
     return list(found.values())
+
+
+def _without(model: str, events: Sequence[Event]) -> dict[str, Any]:
+    """Return what the same request without the model would have: empty where the model is no member by that name."""
+    started = next((event.data for event in events if isinstance(event.data, Started)), None)
+    members = [] if started is None else list(started.params.get("models", []))
+    if model not in members or len(members) < 3:
+        return {}
+    return {"params": {"models": [name for name in members if name != model]}}
 
 
 def _spare(cost: Cost, share: float, reached: Reached, evidence: tuple[str, ...]) -> Suggestion:
@@ -79,6 +91,10 @@ def _spare(cost: Cost, share: float, reached: Reached, evidence: tuple[str, ...]
             f"Drop {cost.model}: it took {share:.0%} of the models' CPU time ({cost.cpu_s:.2f} s) and {verdict}; "
             f"its gain out of fold is {gain:+.4f} (95 % interval {low:+.4f} to {upper})."
         ),
+        metric="cpu_time",
+        unit="s",
+        expected=cost.cpu_s,
+        estimator="CPU time of its fits in this run; gain: all members less all others, out of fold, 95 %",
         saves_cpu_s=cost.cpu_s,
         gain=gain,
         gain_low=low,

@@ -20,6 +20,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import NotFoundError
 
 from swarm_common import Client as Requester
+from swarm_common.live import EVERYBODY, subject_of
 from swarm_common.log.broker import Broker
 from swarm_common.log.streams import STREAM, ensure_streams
 
@@ -123,6 +124,21 @@ async def test_no_service_speaks_for_another(broker_port: int, service: str) -> 
     async with connected(service, broker_port) as (client, refusals):
         others = [subject for other, (subject, _) in OWN.items() if other != service]
         assert [subject for subject in others if not await refused(client, refusals, subject)] == []
+
+
+@services
+async def test_a_service_says_live_what_it_uses_and_who_looks_on_hears_it(
+    broker_port: int, service: str
+) -> None:
+    async with connected("requester", broker_port) as (listener, not_heard):
+        heard = await listener.subscribe(EVERYBODY)
+        await listener.flush()
+        async with connected(service, broker_port) as (client, refusals):
+            await client.publish(subject_of(service, "host.example-1"), b"{}")
+            assert (await heard.next_msg(timeout=5)).subject == f"live.metrics.{service}.host_example-1"
+            other = next(name for name in OWN if name != service)
+            assert await refused(client, refusals, subject_of(other, "host-1"))
+        assert not_heard == []
 
 
 @services

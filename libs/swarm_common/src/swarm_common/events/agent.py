@@ -10,6 +10,7 @@ from swarm_common.events.arrays import Array
 from swarm_common.events.measuring import MEASURED_VOLATILE, MeasuredData
 from swarm_common.events.registry import Data, event
 from swarm_common.events.task import TaskFailedData
+from swarm_common.events.values import Samples
 from swarm_common.llm import Constraint, Finish, Request, Timings, ToolCall, Trouble, Usage
 from swarm_common.pipelines import Spec
 
@@ -361,6 +362,83 @@ class Graded(Data, frozen=True, kw_only=True):
 @event("agent.measured", concludes=True, volatile=MEASURED_VOLATILE)
 class AgentsMeasured(MeasuredData, frozen=True, kw_only=True):
     """Agents in processes of their own were made ready, or worked at once, and were timed."""
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What a learner scored on held-out questions after so much training."""
+
+    iterations: int
+    """0: before it had learned anything."""
+    score: float
+
+
+@event(
+    "agent.pattern_learned",
+    concludes=True,
+    volatile=(
+        "samples",
+        "loops",
+        "rss_bytes",
+        "rss_reason",
+        "allocated_bytes",
+        "elapsed_s",
+        "cpu_s",
+        "worker",
+        "cores",
+        "started",
+        "waited_s",
+    ),
+)
+class PatternLearned(Data, frozen=True, kw_only=True):
+    """A small task of one pattern of thinking was learned: how well, and what that cost."""
+
+    task: str
+    pattern: str
+    """One of :data:`swarm_common.patterns.PATTERNS`."""
+    repeat: int
+    """Which of several tasks of the pattern, each with random numbers of its own."""
+    size: int
+    shuffled: bool = False
+    """Whether what there is to be learned was taken away: a control, whose score should be chance."""
+    iterations: int
+    lessons: int
+    """Items that one iteration learns from."""
+    questions: int
+    """Held out."""
+    score: float
+    """Mean over the questions: 1 is right."""
+    low: float
+    """Ends of the interval that ``estimator`` names."""
+    high: float
+    estimator: str
+    chance: float
+    """The score of who guesses."""
+    baseline: float
+    """The score of something simple that has seen as much; docs/neural.md says what."""
+    curve: tuple[Checkpoint, ...]
+    """Scores as training went on, the one before it first."""
+    resampled: Array
+    """Scores of resamples of the questions, to be put together with those of other repeats."""
+    measures: dict[str, float] = {}
+    """What else tells of the pattern, by name."""
+    samples: tuple[Samples, ...] = ()
+    """``recognition``, ``inference`` and ``iteration``, in microseconds; warm-up is left out."""
+    loops: dict[str, int] = {}
+    """By name of the samples: how many calls one value is the mean of."""
+    rss_bytes: int | None = None
+    """Most memory that the worker held meanwhile, its libraries included."""
+    rss_reason: str = ""
+    """Why that is not known, where it is not."""
+    allocated_bytes: int
+    """Most that Python and numpy had allocated at once for the pattern; traced in a pass of its own, never a timed one."""
+    elapsed_s: float
+    """All of the task in its worker."""
+    cpu_s: float
+    worker: str
+    cores: int
+    """That the worker may use."""
+    started: str
+    waited_s: float
 
 
 @event("agent.task_failed")

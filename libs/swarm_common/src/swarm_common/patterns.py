@@ -1,4 +1,4 @@
-"""The patterns of thinking that the neural suite knows. The coordinator offers them by name; model-agent learns them."""
+"""Patterns of thinking that the neural suite knows. The coordinator offers them by name; model-agent learns them."""
 
 from __future__ import annotations
 

@@ -430,7 +430,7 @@ class PatternLearned(Data, frozen=True, kw_only=True):
     rss_reason: str = ""
     """Why that is not known, where it is not."""
     allocated_bytes: int
-    """Most that Python and numpy had allocated at once for the pattern; traced in a pass of its own, never a timed one."""
+    """Most that Python and numpy had allocated at once for it; traced in a pass of its own, never a timed one."""
     elapsed_s: float
     """All of the task in its worker."""
     cpu_s: float

@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from support.endpoints import Endpoint, Reply, as_json, completion, message, serving
+from swarm_common.events.agent import Called
 from swarm_common.llm import (
     Choices,
     Grammar,
@@ -26,10 +27,11 @@ from swarm_common.llm import (
     Usage,
     key,
 )
+from swarm_model_agent.acting.turn import called
 from swarm_model_agent.executors.anthropic import Anthropic
 from swarm_model_agent.executors.core import Patient
 from swarm_model_agent.executors.openai import OpenAI
-from swarm_model_agent.executors.recorded import Recorded
+from swarm_model_agent.executors.recorded import Recorded, Recording
 
 SECRET = "key-that-nobody-may-see"  # noqa: S105 - for the loopback
 ASK = Request(messages=(Message(role="user", content="Which?"),))
@@ -344,7 +346,7 @@ async def test_llama_cpp_gets_its_grammars() -> None:
 async def test_a_recording_answers_as_the_model_did_and_asks_nobody(protocol: Protocol) -> None:
     async with asking(protocol, protocol.says("Green.")) as model:
         first = await model.run(ASK)
-    recorded = Recorded("m-1", {key(ASK, "m-1"): first})
+    recorded = Recorded(Recording([call(first)], "m-1"))
     assert await recorded.run(ASK) == first
     assert await recorded.run(replace(ASK, limits=Limits(time_s=1.0))) == first
 
@@ -367,12 +369,31 @@ async def test_a_recording_answers_as_the_model_did_and_asks_nobody(protocol: Pr
     ],
 )
 async def test_a_recording_has_no_answer_to_another_question(other: Request) -> None:
-    recorded = Recorded("m-1", {key(ASK, "m-1"): Response(text="Green.")})
+    recorded = Recorded(Recording([call(Response(text="Green."))], "m-1"), "a")
     found = await recorded.run(other)
     assert (found.trouble, found.text) == ("not_recorded", "")
+    missed = other.messages[-1].content or "''"
+    for word in (missed, f"repeat {other.repeat}", "model m-1", "task a", key(other, "m-1")[:12]):
+        assert word in found.why
 
 
 async def test_a_recording_of_another_model_has_no_answer() -> None:
-    assert (
-        await Recorded("m-2", {key(ASK, "m-1"): Response(text="Green.")}).run(ASK)
-    ).trouble == "not_recorded"
+    recording = Recording([call(Response(text="Green."))], "m-2")
+    assert (await Recorded(recording).run(ASK)).trouble == "not_recorded"
+
+
+async def test_the_same_question_in_two_tasks_is_answered_in_each_as_it_was() -> None:
+    calls = [call(Response(text=words), task) for task, words in (("a", "Green."), ("b", "Red."))]
+    failed = call(Response(finish="other", trouble="timeout", why="no answer in 1 s"), "c")
+    recording = Recording([failed, *calls], "m-1")
+    said = {task: await Recorded(recording, task).run(ASK) for task in "abcd"}
+    assert [said[task].text for task in "abd"] == [
+        "Green.",
+        "Red.",
+        "Green.",
+    ]  # the first, where nobody knows d
+    assert (said["c"].trouble, said["c"].why) == ("timeout", "no answer in 1 s")
+
+
+def call(found: Response, task: str = "t", asked: Request = ASK) -> Called:
+    return called(task, "anna", 0, "m-1", asked, found)

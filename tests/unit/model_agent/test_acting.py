@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from support.endpoints import Endpoint, completion, serving, wants
 from support.making import event
 from swarm_common.errors import TaskFailed, UsageError
-from swarm_common.events import Data, Event
+from swarm_common.events import Data, Event, digest_view
 from swarm_common.events.agent import Acted, Called, Item, TasksPosed
 from swarm_common.events.benchmark import TaskScheduled
 from swarm_common.llm import Choices, ToolCall, Usage
@@ -209,12 +209,19 @@ class Run:
     def __init__(self, tmp_path: Path, url: str = "") -> None:
         self.log: list[Event] = [event(pose("pose", PoseParams(family="sentiment", count=3)), "run-1")]
         self.executors = Executors(Settings(llm_url=url))
+        self.recorded: list[Event] = []
         self.tmp_path = tmp_path
 
     async def act(
-        self, task: str = "a", *, repeated: bool = False, crash_after: int = -1, **params: Any
+        self,
+        task: str = "a",
+        *,
+        repeated: bool = False,
+        crash_after: int = -1,
+        needs: Sequence[str] = (),
+        **params: Any,
     ) -> Acted:
-        needs = [one.data.task for one in self.log if isinstance(one.data, TasksPosed | Acted)]
+        needs = needs or [one.data.task for one in self.log if isinstance(one.data, TasksPosed | Acted)]
         scheduled = TaskScheduled(
             task=task,
             kind="act",
@@ -228,7 +235,10 @@ class Run:
                 raise KeyboardInterrupt
             self.log.append(event(data, "run-1", index=f"{task}/{len(self.log)}"))
 
-        work = Work(event(scheduled, "run-1", index=task), RecordedHistory(self.log), repeated, append)
+        name = "run-2" if self.recorded else "run-1"
+        log = [replace(one, run=name) for one in self.log]
+        history = RecordedHistory([*self.recorded, *log])
+        work = Work(event(scheduled, name, index=task), history, repeated, append)
         said = await act(work, self.executors, LogTracer(), self.tmp_path, "w-1")
         self.log.append(event(said, "run-1", index=f"{task}/said"))
         return said
@@ -329,6 +339,53 @@ async def test_a_recording_gives_the_same_turns_and_asks_nobody(endpoint: Endpoi
     assert replace(again, task="a", elapsed_s=first.elapsed_s) == first
     other = await run.act("c", seed=2, executor="recorded", recording="run-1")
     assert (other.trouble, other.text, len(endpoint.asked)) == ("not_recorded", "", 1)
+    await run.executors.close()
+
+
+async def test_two_tasks_with_one_question_and_two_answers_replay_each_its_own(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    endpoint.script = lambda number, _: completion(json.dumps({"choice": ("positive", "negative")[number]}))
+    run = Run(tmp_path, f"{endpoint.url}/v1")
+    live = [await run.act(task) for task in ("a", "b")]
+    assert [said.text for said in live] == ["positive", "negative"]
+    assert len({call.key for call in run.calls}) == 1
+    replayed = Run(tmp_path)
+    replayed.recorded = run.log
+    again = [await replayed.act(task, executor="recorded", recording="run-1") for task in ("b", "a")]
+    assert [digest_view(said) for said in again] == [digest_view(said) for said in reversed(live)]
+    assert len(endpoint.asked) == 2
+    await run.executors.close()
+
+
+async def test_who_comes_after_an_agent_reads_its_notes(endpoint: Endpoint, tmp_path: Path) -> None:
+    replies = [
+        wants("remember", key="door", value="red"),
+        completion("done"),
+        completion("heard"),
+        wants("recall", key="door"),
+        completion("red"),
+    ]
+    endpoint.script = lambda number, _: replies[number]
+    run = Run(tmp_path, f"{endpoint.url}/v1")
+    assert (await run.act("a", tools=["remember"])).notes == {"door": "red"}
+    assert (await run.act("b", agent="ben", needs=("pose", "a"))).notes == {"door": "red"}
+    said = await run.act(
+        "c", agent="carla", needs=("pose", "b"), tools=["recall"]
+    )  # hears of it over b alone
+    assert [use.result for use in said.tools] == ["red"]
+    await run.executors.close()
+
+
+async def test_notes_of_a_turn_that_one_does_not_come_after_are_unknown(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    replies = [wants("remember", key="door", value="red"), completion("done"), wants("recall", key="door")]
+    endpoint.script = lambda number, _: replies[min(number, 2)]
+    run = Run(tmp_path, f"{endpoint.url}/v1")
+    await run.act("a", tools=["remember"])
+    said = await run.act("b", agent="ben", needs=("pose",), tools=["recall"], rounds=2)
+    assert said.tools[0].failed
     await run.executors.close()
 
 

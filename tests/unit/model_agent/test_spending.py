@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from support.endpoints import Endpoint, completion, serving
 from support.making import event
-from swarm_common.errors import TaskFailed, UsageError
+from swarm_common.errors import UsageError
 from swarm_common.events import Data, Event
 from swarm_common.events.agent import Acted, Called
 from swarm_common.events.benchmark import TaskScheduled
@@ -21,7 +21,8 @@ from swarm_common.runtime.service import Work
 from swarm_common.settings import Settings
 from swarm_common.tracing import LogTracer
 from swarm_model_agent.acting.acting import act
-from swarm_model_agent.acting.spending import Price, Purse
+from swarm_model_agent.acting.spending import Budget, BudgetSpent, Price, Purse
+from swarm_model_agent.acting.turn import called
 from swarm_model_agent.executors.choosing import Executors, is_here
 from swarm_model_agent.families.posing import PoseParams, pose
 
@@ -38,10 +39,11 @@ async def endpoint() -> AsyncIterator[Endpoint]:
 class Run:
     """A run's log, with turns at an endpoint that is said to be elsewhere."""
 
-    def __init__(self, endpoint: Endpoint, tmp_path: Path, price: str = PRICE) -> None:
+    def __init__(self, endpoint: Endpoint, tmp_path: Path, price: str = PRICE, *, here: bool = False) -> None:
         self.log: list[Event] = [event(pose("pose", PoseParams(family="sentiment", count=3)), "run-1")]
         settings = Settings(llm_url=f"{endpoint.url}/v1", llm_price=price)
-        self.executors = Executors(settings, here=lambda _: False)
+        self.executors = Executors(settings, here=lambda _: here)
+        self.marks: list[int] = []
         self.tmp_path = tmp_path
 
     async def act(self, task: str, **params: Any) -> Acted:
@@ -53,7 +55,15 @@ class Run:
         async def append(data: Data) -> None:
             self.log.append(event(data, "run-1", index=f"{task}/{len(self.log)}"))
 
-        work = Work(event(scheduled, "run-1", index=task), RecordedHistory(list(self.log)), append=append)
+        history = RecordedHistory(list(self.log))
+        since = history.since
+
+        async def looked(run: str, kind: type[Data], mark: int) -> tuple[Sequence[Event], int]:
+            self.marks.append(mark)
+            return await since(run, kind, mark)
+
+        history.since = looked  # type: ignore[method-assign]  # to see how much is read
+        work = Work(event(scheduled, "run-1", index=task), history, append=append)
         return await act(work, self.executors, LogTracer(), self.tmp_path, "w-1")
 
     @property
@@ -86,12 +96,52 @@ async def test_a_spent_budget_ends_turns_and_keeps_what_was_done(endpoint: Endpo
     run = Run(endpoint, tmp_path)
     said = [await run.act(f"a{n}", budget_usd=1.05) for n in range(2)]
     assert [one.cost_usd for one in said] == pytest.approx([COST, COST])
-    with pytest.raises(
-        TaskFailed, match=r"budget of 0\.3 USD is spent: 0\.400000 went; what was done is in the log"
-    ) as e:
-        await run.act("b", budget_usd=0.3)
-    assert not e.value.retryable
+    late = await run.act("b", budget_usd=0.3)
+    assert (late.text, late.trouble, late.calls) == ("", "budget_spent", 0)
+    assert "budget of 0.3 USD is spent: 0.400000 went; what was done is in the log" in late.why
     assert len(endpoint.asked) == len(run.calls) == 2
+    await run.executors.close()
+
+
+async def test_a_budget_of_tokens_is_kept_at_any_endpoint(endpoint: Endpoint, tmp_path: Path) -> None:
+    run = Run(endpoint, tmp_path, price="", here=True)
+    first = await run.act("a", budget_tokens=2000)
+    late = await run.act("b", budget_tokens=300)
+    assert (first.usage.total, first.trouble, late.trouble) == (120, None, "budget_spent")
+    assert "budget of 300 tokens is spent: 120 went, and the next call may take " in late.why
+    assert len(endpoint.asked) == 1
+    paid = Run(endpoint, tmp_path, price="")  # it may cost money, and tokens are a bound, too
+    assert (await paid.act("a", budget_tokens=2000)).text == "positive"
+    for one in (run, paid):
+        await one.executors.close()
+
+
+async def test_what_others_spend_counts_and_is_read_once(endpoint: Endpoint, tmp_path: Path) -> None:
+    """Another replica's calls are in the log; of what was read before, nothing is read again."""
+    run = Run(endpoint, tmp_path)
+    await run.act("a", budget_usd=5.0)
+    other = Run(endpoint, tmp_path)
+    other.log = run.log
+    for n in range(3):
+        await other.act(f"b{n}", budget_usd=5.0)
+    assert (await run.act("c", budget_usd=0.9)).trouble == "budget_spent"
+    assert run.marks == [0, 1]
+    for one in (run, other):
+        await one.executors.close()
+
+
+@pytest.mark.parametrize(
+    ("price", "here", "costs"), [("0,0", False, False), ("1,2", True, True), ("", True, False)]
+)
+async def test_a_price_says_whether_an_endpoint_costs(
+    endpoint: Endpoint, tmp_path: Path, price: str, *, here: bool, costs: bool
+) -> None:
+    run = Run(endpoint, tmp_path, price, here=here)
+    if costs:
+        with pytest.raises(UsageError, match="may cost money"):
+            await run.act("a")
+    else:
+        assert (await run.act("a")).text == "positive"
     await run.executors.close()
 
 
@@ -106,39 +156,41 @@ async def test_answers_of_an_earlier_run_cost_nothing(endpoint: Endpoint, tmp_pa
     await run.executors.close()
 
 
-async def test_calls_at_once_never_spend_more_than_the_budget_between_them() -> None:
-    purse, spent, most = Purse(), 0.0, 0
+class Spending:
+    """A log in which each call has cost so much."""
 
-    async def so_far() -> float:
-        return spent
+    def __init__(self, each: float) -> None:
+        self.each = each
+        self.log: list[Event] = []
+        self.purse = Purse()
 
-    async def call() -> None:
-        nonlocal spent, most
-        async with purse.paying(0.3, 1.0, so_far):
-            most = max(most, 1)
+    @property
+    def spent(self) -> float:
+        return self.each * len(self.log)
+
+    async def call(self, most: float | None) -> None:
+        history = RecordedHistory(list(self.log))
+        live = history._runs
+        live["run-1"] = self.log
+        async with self.purse.paying("run-1", history, most, 100, Budget(usd=1.0)):
             await asyncio.sleep(0)
-            spent += 0.2
+            asked = Request(messages=(Message(role="user", content="x"),))
+            one = called(f"t{len(self.log)}", "anna", 0, "m", asked, Response(cost_usd=self.each))
+            self.log.append(event(one, "run-1", index=len(self.log)))
 
-    results = await asyncio.gather(*(call() for _ in range(9)), return_exceptions=True)
-    assert spent == pytest.approx(0.8)  # a fifth might have made it 1.1
-    assert sum(isinstance(one, TaskFailed) for one in results) == 5
+
+async def test_calls_at_once_never_spend_more_than_the_budget_between_them() -> None:
+    run = Spending(0.2)
+    results = await asyncio.gather(*(run.call(0.3) for _ in range(9)), return_exceptions=True)
+    assert run.spent == pytest.approx(0.8)  # a fifth might have made it 1.1
+    assert sum(isinstance(one, BudgetSpent) for one in results) == 5
 
 
 async def test_calls_whose_cost_nobody_knows_before_are_made_one_at_a_time() -> None:
-    purse, spent = Purse(), 0.0
-
-    async def so_far() -> float:
-        return spent
-
-    async def call() -> None:
-        nonlocal spent
-        async with purse.paying(None, 1.0, so_far):
-            await asyncio.sleep(0)
-            spent += 0.6
-
-    results = await asyncio.gather(*(call() for _ in range(9)), return_exceptions=True)
-    assert spent == pytest.approx(1.2)  # past the budget by one call at most
-    assert sum(isinstance(one, TaskFailed) for one in results) == 7
+    run = Spending(0.6)
+    results = await asyncio.gather(*(run.call(None) for _ in range(9)), return_exceptions=True)
+    assert run.spent == pytest.approx(1.2)  # past the budget by one call at most
+    assert sum(isinstance(one, BudgetSpent) for one in results) == 7
 
 
 def test_a_call_costs_what_was_read_and_written_and_never_more_than_its_most() -> None:

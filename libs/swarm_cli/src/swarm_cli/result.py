@@ -21,6 +21,8 @@ def show_result(view: RunView) -> None:
         output.line(
             render.styled(f"reason: {view.reason}", "red" if view.status != "cancelled" else "yellow")
         )
+    if view.stopped:
+        output.line(render.styled(f"only a part was done: {view.reason}", "yellow"))
     if view.rejected is not None and view.rejected.allowed:
         output.line(f"allowed: {view.rejected.allowed}")
     _show_measured(view)
@@ -65,7 +67,7 @@ def headline(view: RunView) -> str:
     what = f"{view.suite}/{view.scenario}" if view.suite else "?"
     took = "" if view.duration_s is None else f" in {render.seconds(view.duration_s)}"
     colour = render.COLOURS.get(view.status, "")
-    status = render.styled(view.status, colour)
+    status = render.styled("stopped" if view.stopped else view.status, colour)
     tasks = f", {view.count('done')} of {len(view.tasks)} tasks" if view.tasks else ""
     return f"run {render.styled(view.run, 'bold')}  {what}  {status}{took}{tasks}, {view.events} events"
 

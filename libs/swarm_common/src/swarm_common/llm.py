@@ -17,7 +17,7 @@ Finish = Literal["stop", "length", "tool_calls", "refusal", "content_filter", "o
 """Why a model stopped: done, out of tokens, wants tools run, declined, was cut off by a filter, or something else."""
 Trouble = Literal[
     "rate_limited", "overloaded", "unreachable", "timeout", "interrupted", "invalid_answer", "refused_request",
-    "unauthorized", "not_recorded",
+    "unauthorized", "not_recorded", "budget_spent",
 ]  # fmt: skip
 """Classes of failure: see :class:`Response`."""
 
@@ -156,7 +156,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
     ``rate_limited``, ``overloaded``, ``unreachable``, ``timeout``, ``interrupted`` (the connection broke in the middle)
     and ``invalid_answer`` (no JSON, or not of the protocol) may go away; ``refused_request``, ``unauthorized``
-    and ``not_recorded`` do not.
+    and ``not_recorded`` do not. ``budget_spent`` is said of a turn: no call was made.
     """
 
     text: str = ""

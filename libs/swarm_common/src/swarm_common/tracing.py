@@ -36,7 +36,8 @@ FLUSH_S = 3.0
 _FLUSH_IN_TROUBLE_S = 0.2
 _SAY_AGAIN_S = 60.0
 
-Attributes = Mapping[str, str | int | float | bool]
+Attribute = str | int | float | bool | Sequence[str]
+Attributes = Mapping[str, Attribute]
 _TRACEPARENT = re.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _LENGTH = 55
 
@@ -52,9 +53,13 @@ class Span:
 
     def set(self, **attributes: str | float | bool) -> None:
         """Add attributes; ``__`` in a name stands for a dot."""
+        self.tell({name.replace("__", "."): value for name, value in attributes.items()})
+
+    def tell(self, attributes: Attributes) -> None:
+        """Add attributes by their names."""
         if self._otel is not None:
             for name, value in attributes.items():
-                self._otel.set_attribute(name.replace("__", "."), value)
+                self._otel.set_attribute(name, value)
 
     def error(self, error: BaseException) -> None:
         """Mark the span as failed."""
@@ -80,10 +85,20 @@ class Tracer(Protocol):
         links: Sequence[str] = (),
         attributes: Attributes | None = None,
     ) -> contextlib.AbstractContextManager[Span]:
-        """Return a span as a context manager. ``parent`` and ``links`` are traceparents; kind is OpenTelemetry's."""
+        """Return a span as a context manager. ``parent`` and ``links`` are traceparents; kind is OpenTelemetry's.
+
+        An empty ``parent`` is the span at hand.
+        """
 
     def past(
-        self, name: str, parent: str, began_ns: int, ended_ns: int, *, attributes: Attributes | None = None
+        self,
+        name: str,
+        parent: str,
+        began_ns: int,
+        ended_ns: int,
+        *,
+        kind: str = "internal",
+        attributes: Attributes | None = None,
     ) -> str:
         """Record a span of something that is over, and return its traceparent, for spans below it.
 
@@ -121,6 +136,7 @@ class LogTracer:
         began_ns: int,  # noqa: ARG002
         ended_ns: int,  # noqa: ARG002
         *,
+        kind: str = "internal",  # noqa: ARG002
         attributes: Attributes | None = None,  # noqa: ARG002
     ) -> str:
         return child_of(parent)
@@ -179,7 +195,7 @@ class OtelTracer:
         links: Sequence[str] = (),
         attributes: Attributes | None = None,
     ) -> Iterator[Span]:
-        context = self._propagator.extract({"traceparent": parent})
+        context = self._propagator.extract({"traceparent": parent}) if parent else None
         otel_links = [
             self._trace.Link(
                 self._trace.get_current_span(
@@ -198,11 +214,19 @@ class OtelTracer:
             yield Span(_traceparent(otel), otel)
 
     def past(
-        self, name: str, parent: str, began_ns: int, ended_ns: int, *, attributes: Attributes | None = None
+        self,
+        name: str,
+        parent: str,
+        began_ns: int,
+        ended_ns: int,
+        *,
+        kind: str = "internal",
+        attributes: Attributes | None = None,
     ) -> str:
         otel = self._tracer.start_span(
             name,
             context=self._propagator.extract({"traceparent": parent}) if parent else None,
+            kind=self._trace.SpanKind[kind.upper()],
             attributes=dict(attributes or {}),
             start_time=began_ns,
         )

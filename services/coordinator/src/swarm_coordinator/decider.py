@@ -179,6 +179,7 @@ def _completed(state: RunState, finish: Finish, duration: Duration) -> Completed
         result=finish.result,
         metrics=finish.metrics,
         targets=tuple(judge(target, finish.metrics) for target in started.targets),
+        stopped=finish.stopped,
         digest=run_digest(state),
         tasks=len(state.results),
         attempts=state.attempts,

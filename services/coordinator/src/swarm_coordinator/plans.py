@@ -112,6 +112,8 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
 
     result: dict[str, Any]
     metrics: tuple[Metric, ...]
+    stopped: str = ""
+    """Why this is the end though not all was done; empty where all was."""
 
 
 class Suite(Protocol):

@@ -103,6 +103,8 @@ async def remember(work: Work) -> Remembered:
     if started is None or not isinstance(completed, Completed):
         raise NotFound(f"run {work.event.run} has completed, and its benchmark.started is not in the log")
     value = main_value(completed.metrics, run=work.event.run, session=started.session, time=work.event.time)
+    if completed.stopped:
+        value = None  # of a part of the work: no run that did all of it is compared with that
     key = memory_key(started.suite, started.scenario, started.params)
     return await memory().remember(key, work.event.run, value)
 

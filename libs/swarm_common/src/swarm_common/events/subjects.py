@@ -43,10 +43,15 @@ def results_filter(context: str) -> str:
     return f"swarm.{context}.*.*.*"
 
 
+def type_filter(event_type: str, run: str) -> str:
+    """Return what the subjects of a run's events of a type begin with."""
+    context, name = event_type.split(".")
+    return f"swarm.{context}.{run}.{name}"
+
+
 def result_subject(event_type: str, run: str, task: str) -> str:
     """Return the one subject on which the result of a task lies."""
-    context, name = event_type.split(".")
-    return f"swarm.{context}.{run}.{name}.{task}"
+    return f"{type_filter(event_type, run)}.{task}"
 
 
 def numbered_filter(event_type: str, run: str, task: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from swarm_common.events import Data, Event, lookup
 from swarm_common.events.registry import is_registered
-from swarm_common.events.subjects import numbered_filter
+from swarm_common.events.subjects import numbered_filter, type_filter
 from swarm_common.log.eventlog import decode_stored
 from swarm_common.log.reader import read_stored
 
@@ -39,6 +39,13 @@ class LiveHistory:
             async for stored in read_stored(self._log.broker, numbered_filter(kind.type, run, task))
         ]
 
+    async def since(self, run: str, kind: type[Data], mark: int) -> tuple[Sequence[Event], int]:
+        found = []
+        async for stored in read_stored(self._log.broker, f"{type_filter(kind.type, run)}.>", after=mark):
+            found.append(await self._log.resolve(decode_stored(stored)))
+            mark = stored.seq
+        return found, mark
+
 
 class RecordedHistory:
     """Looks into a list of events, such as an exported file."""
@@ -63,3 +70,7 @@ class RecordedHistory:
             for event in self._runs[run]
             if isinstance(event.data, kind) and getattr(event.data, "task", "") == task
         ]
+
+    async def since(self, run: str, kind: type[Data], mark: int) -> tuple[Sequence[Event], int]:
+        events = self._runs[run]
+        return [event for event in events[mark:] if isinstance(event.data, kind)], len(events)

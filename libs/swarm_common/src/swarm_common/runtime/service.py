@@ -31,6 +31,9 @@ class History(Protocol):
     async def numbered(self, run: str, task: str, kind: type[Data]) -> Sequence[Event]:
         """Return what a task has recorded of several things while it was at it, in their order."""
 
+    async def since(self, run: str, kind: type[Data], mark: int) -> tuple[Sequence[Event], int]:
+        """Return a run's events of a type behind a mark, and the mark behind them; 0 is the run's beginning."""
+
 
 class Work(msgspec.Struct, frozen=True):
     """One thing to handle: the event, and the way to what it needs."""

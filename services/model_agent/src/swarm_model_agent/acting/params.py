@@ -43,7 +43,11 @@ class ActParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Which of several answers to the same question this is."""
     recording: str = ""
     """The run whose answers are repeated, for executor `recorded`."""
+    honour_latency: bool = False
+    """Whether a recorded answer takes as long as it took then."""
     budget_usd: Annotated[float, Meta(ge=0)] | None = None
     """What the calls of the run may cost at most, by its log; endpoints that may cost money are asked with it only."""
+    budget_tokens: Annotated[int, Meta(ge=0)] | None = None
+    """How many tokens the calls of the run may read and write at most, whatever endpoint they go to."""
     consent: bool = False
     """Whether they are asked without it, or though nobody knows what they cost."""

@@ -20,6 +20,8 @@ _LONGEST_EXPRESSION = 200
 _LARGEST = 10**12
 _MOST_FILE_BYTES = 64 * 1024
 _MOST_FILES = 100
+#: Notes travel with every turn that comes after, in its event.
+_MOST_NOTES, _LONGEST_NOTE, _LONGEST_KEY = 32, 500, 64
 _NAME = re.compile(r"[\w-][\w.-]{0,63}")
 _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -51,6 +53,11 @@ class Bench:
             "recall": self._recall,
             "remember": self._remember,
         }
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What is remembered, by key."""
+        return dict(self._notes)
 
     def use(self, call: ToolCall) -> ToolUse:
         """Return what became of a call; one that cannot be done has ``failed`` and says why."""
@@ -123,6 +130,10 @@ class Bench:
         return self._notes[key]
 
     def _remember(self, key: str, value: str) -> str:
+        if len(value) > _LONGEST_NOTE or len(key) > _LONGEST_KEY:
+            raise ToolFailed(f"a note has at most {_LONGEST_NOTE} characters, its key {_LONGEST_KEY}")
+        if key not in self._notes and len(self._notes) >= _MOST_NOTES:
+            raise ToolFailed(f"there are {_MOST_NOTES} notes already")
         self._notes[key] = value
         return f"remembered {key}"
 
@@ -159,8 +170,13 @@ TOOLS: Mapping[str, Tool] = {
         _tool("search", "Finds lines of the text in question", query="words to look for"),
         _tool("read_file", "Reads a file of this run", name="the file's name"),
         _tool("write_file", "Writes a file of this run", name="the file's name", text="its new content"),
-        _tool("recall", "Looks up a note of this turn", key="what it was noted under"),
-        _tool("remember", "Keeps a note for this turn", key="to note it under", value="the note"),
+        _tool("recall", "Looks up a note of yours, or of those you hear", key="what it was noted under"),
+        _tool(
+            "remember",
+            "Keeps a note, for you and for those who hear you",
+            key="to note it under",
+            value="the note",
+        ),
     )
 }
 """By name."""

@@ -8,14 +8,17 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 
 import msgspec
 
+from swarm_common import clock
 from swarm_common.events.agent import Acted, Called, ToolUse
-from swarm_common.llm import Message, Request, Response, Usage, key
+from swarm_common.llm import Message, Request, Response, ToolCall, Trouble, Usage, key
 from swarm_model_agent.acting.params import ActParams
+from swarm_model_agent.acting.spending import BudgetSpent
 from swarm_model_agent.acting.tools import Bench
 from swarm_model_agent.executors.core import Executor
 
 Record = Callable[[Called], Awaitable[None]]
 Paying = Callable[[Request], AbstractAsyncContextManager[None]]
+Used = Callable[[ToolCall, ToolUse, int], None]
 Priced = Callable[[Request, Response], float]
 
 
@@ -38,6 +41,7 @@ async def take(
     paying: Paying = free,
     priced: Priced | None = None,
     recorded: bool = False,
+    used: Used = lambda *_: None,
 ) -> Acted:
     """Return what an agent said, after as many calls as its tools took.
 
@@ -54,26 +58,34 @@ async def take(
         paying: Entered before a call and left when it is recorded; raises where it must not be made.
         priced: Says what a call cost where the endpoint does not.
         recorded: Whether the answers are an earlier run's.
+        used: Told of each tool that was run: the call, what became of it, and when it began (nanoseconds since 1970).
     """
     began = time.perf_counter()
     known = {call.key: call for call in before}
     calls: list[Called] = []
-    used: list[ToolUse] = []
+    done: list[ToolUse] = []
+    spent, why = False, ""
     asked = first
     while True:
         call = known.get(key(asked, executor.model))
         if call is None:
-            async with paying(asked):
-                found = await executor.run(asked)
-                if found.cost_usd is None and priced is not None:
-                    found = msgspec.structs.replace(found, cost_usd=priced(asked, found))
-                call = called(task, params.agent, len(calls), executor.model, asked, found, recorded=recorded)
-                await record(call)
+            try:
+                async with paying(asked):
+                    found = await executor.run(asked)
+                    if found.cost_usd is None and priced is not None:
+                        found = msgspec.structs.replace(found, cost_usd=priced(asked, found))
+                    call = called(
+                        task, params.agent, len(calls), executor.model, asked, found, recorded=recorded
+                    )
+                    await record(call)
+            except BudgetSpent as error:
+                spent, why = True, str(error)
+                break
         calls.append(call)
         if call.trouble is not None or not call.tool_calls or len(calls) == params.rounds:
             break
-        results = [bench.use(wanted) for wanted in call.tool_calls]
-        used.extend(results)
+        results = [_use(bench, wanted, used) for wanted in call.tool_calls]
+        done.extend(results)
         asked = msgspec.structs.replace(
             asked,
             messages=(
@@ -85,7 +97,7 @@ async def take(
                 ),
             ),
         )
-    last = calls[-1]
+    trouble: Trouble | None = "budget_spent" if spent else calls[-1].trouble
     costs = [call.cost_usd for call in calls if call.cost_usd is not None]
     return Acted(
         task=task,
@@ -95,13 +107,14 @@ async def take(
         purpose=params.purpose,
         heard=params.hears,
         parts=params.parts,
-        text="" if last.trouble else last.text.strip(),
+        text="" if trouble else calls[-1].text.strip(),
         calls=len(calls),
-        tools=tuple(used),
+        tools=tuple(done),
+        notes=bench.notes,
         usage=summed([call.usage for call in calls]),
         cost_usd=sum(costs) if costs else None,
-        trouble=last.trouble,
-        why=last.why,
+        trouble=trouble,
+        why=why or calls[-1].why,
         model_s=sum(call.timings.total_s for call in calls),
         elapsed_s=time.perf_counter() - began,
         worker=worker,
@@ -133,20 +146,11 @@ def called(
     )
 
 
-def response_of(call: Called) -> Response:
-    """Return a recorded call as the response it was."""
-    return Response(
-        text=call.text,
-        tool_calls=call.tool_calls,
-        finish=call.finish,
-        model=call.answered_by,
-        usage=call.usage,
-        timings=call.timings,
-        raw=call.raw,
-        cost_usd=call.cost_usd,
-        trouble=call.trouble,
-        why=call.why,
-    )
+def _use(bench: Bench, wanted: ToolCall, used: Used) -> ToolUse:
+    began = clock.now_ns()
+    result = bench.use(wanted)
+    used(wanted, result, began)
+    return result
 
 
 def summed(usages: Sequence[Usage]) -> Usage:

@@ -16,13 +16,14 @@ from swarm_common.llm import Request, Response
 from swarm_common.settings import Settings
 from swarm_model_agent.acting.params import ActParams
 from swarm_model_agent.acting.spending import Price, Purse
-from swarm_model_agent.acting.turn import response_of
 from swarm_model_agent.executors import embedded
 from swarm_model_agent.executors.core import Endpoint, Executor, Patient
-from swarm_model_agent.executors.recorded import Recorded
+from swarm_model_agent.executors.recorded import Recorded, Recording
 
-Recording = Callable[[str], Awaitable[Sequence[Called]]]
+Calls = Callable[[str], Awaitable[Sequence[Called]]]
 """Returns the calls of a run."""
+#: Recordings that are kept at hand.
+_RECORDINGS = 4
 #: Servers of the embedded model that a request may see, one after another.
 _SERVERS = 3
 
@@ -121,19 +122,25 @@ class Executors:
         self._here = here
         self._purses: dict[str, Purse] = {}
         self._made: dict[tuple[str, str], Executor] = {}
-        self._recordings: dict[tuple[str, str], Recorded] = {}
+        self._recordings: dict[tuple[str, str], Recording] = {}
         self._making = asyncio.Lock()
 
-    async def of(self, params: ActParams, recording: Recording) -> Executor:
+    async def of(self, params: ActParams, calls: Calls, task: str = "") -> Executor:
         """Return the executor that a turn asks for.
+
+        Args:
+            params: The turn.
+            calls: Reads the calls of a recording.
+            task: Whose turn it is: a recording is asked for the answer in the task of this name first.
 
         Raises:
             UsageError: It is not there, or lacks a setting; the message says what to set or install.
         """
-        kind = self._kind(params)
-        if kind == "recorded":
-            return await self._recorded(params, recording)
+        kind = self.kind(params)
         async with self._making:
+            if kind == "recorded":
+                recording = await self._recorded(params, calls)
+                return Recorded(recording, task, honour_latency=params.honour_latency)
             made = self._made.get((kind, params.model))
             if made is None:
                 # In a thread: the libraries take a second to load, in which nothing else would be heard of.
@@ -142,15 +149,21 @@ class Executors:
         return made
 
     def costs(self, params: ActParams) -> str:
-        """Return, in words, the endpoint of a turn where it may cost money; empty where it does not."""
-        kind = self._kind(params)
-        if kind == "openai" and self._settings.llm_url and not self._here(self._settings.llm_url):
-            return f"the endpoint at {urlsplit(self._settings.llm_url).hostname}"
-        return f"executor {kind}" if kind in {"anthropic", "claude-code"} else ""
+        """Return, in words, the endpoint of a turn where it may cost money; empty where it does not.
+
+        A price that is set decides for an endpoint of OpenAI's protocol; without one, all but this machine may cost.
+        """
+        kind = self.kind(params)
+        if kind in {"anthropic", "claude-code"}:
+            return f"executor {kind}"
+        if kind != "openai" or not self._settings.llm_url:
+            return ""
+        free = self._here(self._settings.llm_url) if self.price is None else self.price.free
+        return "" if free else f"the endpoint at {urlsplit(self._settings.llm_url).hostname}"
 
     def counted(self, params: ActParams) -> bool:
         """Say whether it is known what a call of a turn costs: by a price that is set, or by the endpoint itself."""
-        return self.price is not None or self._kind(params) == "claude-code"
+        return self.price is not None or self.kind(params) == "claude-code"
 
     @property
     def price(self) -> Price | None:
@@ -161,7 +174,8 @@ class Executors:
         """Return what a run spends through this process."""
         return self._purses.setdefault(run, Purse())
 
-    def _kind(self, params: ActParams) -> str:
+    def kind(self, params: ActParams) -> str:
+        """Return which executor answers a turn: ``default`` is the endpoint that is set, else the embedded model."""
         if params.executor != "default":
             return params.executor
         return "openai" if self._settings.llm_url else "embedded"
@@ -202,7 +216,7 @@ class Executors:
 
         return Patient(ClaudeCode(model), slots=4)
 
-    async def _recorded(self, params: ActParams, recording: Recording) -> Recorded:
+    async def _recorded(self, params: ActParams, calls: Calls) -> Recording:
         if not params.recording:
             raise UsageError(
                 "executor recorded needs params.recording, the run whose answers are repeated",
@@ -210,8 +224,8 @@ class Executors:
             )
         found = self._recordings.get((params.recording, params.model))
         if found is None:
-            calls = await recording(params.recording)
-            models = {call.model for call in calls} if not params.model else {params.model}
+            made = await calls(params.recording)
+            models = {call.model for call in made} if not params.model else {params.model}
             if len(models) != 1:
                 raise UsageError(
                     f"run {params.recording} has calls of {', '.join(sorted(models)) or 'no model'}; "
@@ -224,8 +238,9 @@ class Executors:
                     given=params.recording,
                 )
             (model,) = models
-            answers = {call.key: response_of(call) for call in calls if call.trouble is None}
-            found = self._recordings[params.recording, params.model] = Recorded(model, answers)
+            while len(self._recordings) >= _RECORDINGS:
+                del self._recordings[next(iter(self._recordings))]
+            found = self._recordings[params.recording, params.model] = Recording(made, model)
         return found
 
     async def close(self) -> None:

@@ -174,8 +174,7 @@ def act(arm: Arm, question: Question, turn: Turn, agent: str, setup: Setup) -> T
         "seed": sampling_seed(setup.seed, turn.repeat),
         "max_tokens": params["max_tokens"],
         "repeat": turn.repeat,
-        "budget_usd": params["budget_usd"],
-        "consent": params["consent"] or None,
+        **_means(params),
     }
     needed = {"agent", "item", "executor", "temperature", "max_tokens"}
     return Task(
@@ -201,8 +200,7 @@ def warm_up(setup: Setup) -> Task:
         "model": setup.params["model"],
         "temperature": 0.0,
         "max_tokens": setup.params["max_tokens"],
-        "budget_usd": setup.params["budget_usd"],
-        "consent": setup.params["consent"] or None,
+        **_means(setup.params),
     }
     return Task(
         id=WARM,
@@ -212,6 +210,17 @@ def warm_up(setup: Setup) -> Task:
         after=(POSE,),
         timeout_s=_TURN_S,
     )
+
+
+def _means(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a turn may spend, and how much time a recorded one takes."""
+    return {
+        "budget_usd": params["budget_usd"],
+        "consent": params["consent"] or None,
+        # Not in the requests of older logs.
+        "budget_tokens": params.get("budget_tokens"),
+        "honour_latency": params.get("honour_latency") or None,
+    }
 
 
 def sampling_seed(seed: int, repeat: int) -> int:

@@ -9,9 +9,18 @@ from typing import Any
 import msgspec
 
 from swarm_common.events import Metric
-from swarm_common.events.agent import Called
+from swarm_common.events.agent import Acted, Called
 from swarm_coordinator.plans import Finish, SoFar, Step
-from swarm_coordinator.suites.coordination.arms import Arm, Setup, advance, grade, questions_of, tokens_of
+from swarm_coordinator.suites.coordination.arms import (
+    Arm,
+    Setup,
+    advance,
+    grade,
+    questions_of,
+    task_id,
+    tokens_of,
+    turns_of,
+)
 from swarm_coordinator.suites.coordination.measures import Measured, beside, measure
 from swarm_coordinator.suites.coordination.params import posed_of
 from swarm_coordinator.suites.coordination.telling import verdict
@@ -21,8 +30,13 @@ from swarm_coordinator.suites.noop import seconds
 _FEWEST, _MOST = 3, 25
 
 
-def step(arms: Iterable[Arm], setup: Setup, sofar: SoFar) -> Step | None:
-    """Return what the first arm that is not done wants; ``None`` where all are graded."""
+def step(arms: Iterable[Arm], setup: Setup, sofar: SoFar) -> Step | Finish | None:
+    """Return what the first arm that is not done wants; ``None`` where all are graded.
+
+    A budget that is spent ends the run: with the arms that are done, and of the one under way the questions that are.
+    """
+    if why := stopped_by(sofar):
+        return _stop(list(arms), setup, sofar, why)
     for arm in arms:
         if arm.grade in sofar.results:
             continue
@@ -33,6 +47,54 @@ def step(arms: Iterable[Arm], setup: Setup, sofar: SoFar) -> Step | None:
             return Step(tasks=(grade(arm, answers),))
         return Step(tasks=tasks)
     return None
+
+
+def stopped_by(sofar: SoFar) -> str:
+    """Return why the run stops before its end, as a turn says that found its budget spent; empty where none did."""
+    for name in sorted(sofar.results):
+        data = sofar.results[name].data
+        if isinstance(data, Acted) and data.trouble == "budget_spent":
+            return data.why
+    return ""
+
+
+def _stop(arms: Sequence[Arm], setup: Setup, sofar: SoFar, why: str) -> Step | Finish:
+    """Return what is left to do: wait for turns under way, grade what they answered, and report that."""
+    if any(name not in sofar.results for name in sofar.planned):
+        return Step()
+    posed = questions_of(posed_of(sofar))
+    for arm in arms:
+        if arm.grade in sofar.results or not (turns := turns_of(arm, sofar)):
+            continue
+        # A question is told apart by its task's name; one that lacks a turn for the budget's sake was not answered.
+        lacking = tuple(name for name, turn in turns.items() if turn.trouble == "budget_spent")
+        _, answers = advance(arm, posed, setup, sofar)
+        whole = {
+            index: name
+            for index, name in answers.items()
+            if not any(one.startswith(task_id(arm, int(index), "")) for one in lacking)
+        }
+        if whole:
+            return Step(tasks=(grade(arm, whole),))
+    done = [_as_graded(arm, sofar) for arm in arms if arm.grade in sofar.results]
+    alone = next((arm for arm in done if arm.name == "alone"), None)
+    budget = next((arm for arm in done if arm.name == "budget"), None)
+    found = finish(done, sofar, alone=alone, budget=budget, verdicts=[f"Only a part was done: {why}."])
+    metric = Metric(
+        name="stopped",
+        value=1,
+        unit="count",
+        better="lower",
+        n=len(done),
+        estimator=f"the run ended before its work was done, after {len(done)} of {len(arms)} arms: {why}",
+    )
+    return msgspec.structs.replace(found, metrics=(*found.metrics, metric), stopped=why)
+
+
+def _as_graded(arm: Arm, sofar: SoFar) -> Arm:
+    """Return an arm with the questions that were graded."""
+    answers = sofar.planned[arm.grade].params["answers"]
+    return msgspec.structs.replace(arm, questions=tuple(sorted(map(int, answers))))
 
 
 def samples_for(arms: Sequence[Arm], alone: Arm, sofar: SoFar) -> int:

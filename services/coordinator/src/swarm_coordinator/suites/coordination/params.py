@@ -65,6 +65,12 @@ def common(*, family: str, items: int, agents: int = 6) -> tuple[Param, ...]:
             description="a run whose recorded answers are taken: no model is asked",
         ),
         Param(
+            name="honour_latency",
+            type="bool",
+            default=False,
+            description="whether a recorded answer takes as long as it took then",
+        ),
+        Param(
             name="budget_usd",
             type="float",
             default=None,
@@ -72,10 +78,17 @@ def common(*, family: str, items: int, agents: int = 6) -> tuple[Param, ...]:
             description="US dollars that the run may spend at most",
         ),
         Param(
+            name="budget_tokens",
+            type="int",
+            default=None,
+            low=0,
+            description="tokens that the run may read and write at most, whoever answers",
+        ),
+        Param(
             name="consent",
             type="bool",
             default=False,
-            description="that an endpoint may be asked whatever it costs; without it paid ones need budget_usd",
+            description="that an endpoint may be asked whatever it costs; without it paid ones need a budget",
         ),
         Param(
             name="temperature",
@@ -162,11 +175,12 @@ def setup_of(sofar: SoFar) -> Setup:
         UsageError: A parameter does not fit the others, or names what is not there.
     """
     params = sofar.params
-    agreed = params["consent"] or params["budget_usd"] is not None or params["recording"]
+    budget = params["budget_usd"] is not None or params.get("budget_tokens") is not None
+    agreed = params["consent"] or budget or params["recording"]
     if params["executor"] in PAID and not agreed:
         raise UsageError(
-            f"executor {params['executor']} costs money; say with -p budget_usd=1.50 what the run may spend, or "
-            "with -p consent=true that it may be asked whatever it costs",
+            f"executor {params['executor']} costs money; say with -p budget_usd=1.50 or -p "
+            "budget_tokens=100000 what the run may spend, or with --yes (-p consent=true) that it may be asked whatever it costs",
             field="params.budget_usd",
             allowed="a number of US dollars",
         )

@@ -24,7 +24,7 @@ def plan(sofar: SoFar) -> Step | Finish:
         return next_step
     samples = samples_for(arms, alone, sofar)
     budget = shared.alone(setup, _all(setup), setup.params["roles"], samples)
-    if (next_step := step([budget], setup, sofar)) is not None:
+    if (next_step := step([alone, *arms, budget], setup, sofar)) is not None:
         return next_step
     return finish([*arms, alone, budget], sofar, alone=alone, budget=budget)
 

@@ -18,7 +18,8 @@ from swarm_common.errors import NotFound, UsageError
 from swarm_common.events import Array, Event
 from swarm_common.events.agent import DataPrepared, Predicted
 from swarm_common.events.consensus import Reached
-from swarm_common.events.metrics import Compared, Scored
+from swarm_common.events.measuring import MeasuredData
+from swarm_common.events.metrics import Compared, CurveFitted, Exercised, Measured, Scored
 from swarm_common.log.streams import STREAM
 from swarm_common.runtime.context import Context
 from swarm_common.runtime.service import Service, Work
@@ -154,6 +155,40 @@ def _compare(work: Work, scored: list[Scored], prepared: list[DataPrepared]) -> 
     began = time.perf_counter_ns()
     found = splits.compare(work.task.task, work.task.params, scored, prepared)
     return msgspec.structs.replace(found, elapsed_s=(time.perf_counter_ns() - began) / 1e9)
+
+
+@service.task("measure", lane="cpu", pure=False)
+async def measure(work: Work) -> Measured:
+    """Time a case of the primitives at a size, in a process of its own."""
+    from swarm_metrics.primitives import measuring  # noqa: PLC0415 - only where it is used
+
+    return await measuring.measure(work.task.task, work.task.params, work.task.seed)
+
+
+@service.task("exercise", lane="cpu", pure=True)
+async def exercise(work: Work) -> Exercised:
+    """Do the work of cases and check it, without timing it by itself."""
+    from swarm_metrics.primitives import measuring  # noqa: PLC0415
+
+    return await measuring.exercise(work.task.task, work.task.params, work.task.seed)
+
+
+@service.task("time_log", lane="io", pure=True)
+async def time_log(work: Work) -> Measured:
+    """Read from the log how long parts of the run took, end to end."""
+    from swarm_metrics.primitives import logged, measuring  # noqa: PLC0415
+
+    params = measuring.params_of(work.task.params, logged.LogParams)
+    return logged.time_log(work.task.task, params, await work.run_events())
+
+
+@service.task("fit_curve", lane="io", pure=True)
+async def fit_curve(work: Work) -> CurveFitted:
+    """Fit how time grows with size over measured sizes."""
+    from swarm_metrics.primitives import measuring  # noqa: PLC0415
+
+    measured = [data for _, data in await work.inputs_of(MeasuredData)]
+    return await asyncio.to_thread(measuring.fit_curve, work.task.task, measured, work.task.seed)
 
 
 @service.query("runs")

@@ -5,24 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from swarm_common.events.registry import Data
-from swarm_common.events.values import Samples
+from swarm_common.events.values import Host, Samples
 
 
-class HostFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The machine on which something was timed, and how busy it was: figures of two machines are no comparison."""
+class Clock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the clock that timed costs itself."""
 
-    cpu: str
-    """Model of the processor, as the system names it; empty where it does not."""
-    cores: int
-    """Those that the process may use."""
-    python: str
-    platform: str
-    load_begin: float | None = None
-    """Load average of one minute when timing began; ``None``: the system has none."""
-    load_end: float | None = None
-    clock_ns: float = 0.0
-    """Median time between two readings of the clock, one right after the other: it is taken off each sample."""
-    clock_resolution_ns: float = 0.0
+    cost_ns: float
+    """Median time from one reading to the next, with nothing between: it is taken off what lies between two."""
+    resolution_ns: float
     """As the system states it."""
 
 
@@ -34,7 +25,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     n: int
     p50_us: float
     p99_us: float | None = None
-    """``None`` where there are too few samples for it to be another than the greatest."""
+    """``None`` where there are fewer than a hundred samples: the greatest would stand for it."""
+    max_us: float
     mean_us: float
     sd_us: float
     mad_us: float
@@ -49,7 +41,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Samples that were taken before and dropped."""
 
 
-MEASURED_VOLATILE = ("samples", "timings", "host", "elapsed_s")
+MEASURED_VOLATILE = ("samples", "timings", "host", "load_end", "clock", "elapsed_s")
 """Fields of :class:`MeasuredData` that say how long and where, and not what."""
 
 
@@ -70,5 +62,9 @@ class MeasuredData(Data, frozen=True, kw_only=True):
     samples: tuple[Samples, ...]
     timings: tuple[Timing, ...]
     """One for each of ``samples`` that is a time."""
-    host: HostFacts
+    host: Host
+    """With its load when it began."""
+    load_end: float | None = None
+    """The same when it had ended."""
+    clock: Clock
     elapsed_s: float

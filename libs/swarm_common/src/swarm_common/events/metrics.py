@@ -125,6 +125,16 @@ class Measured(MeasuredData, frozen=True, kw_only=True):
     """A scenario of the primitives was measured at a size by metrics."""
 
 
+@event("metrics.exercised", concludes=True, volatile=("elapsed_s",))
+class Exercised(Data, frozen=True, kw_only=True):
+    """The work of scenarios was done and checked, and not timed by itself."""
+
+    task: str
+    checked: dict[str, dict[str, int | float | str | bool]]
+    """By scenario, variant and size: what came of it."""
+    elapsed_s: float
+
+
 @event(
     "metrics.curve_fitted",
     concludes=True,

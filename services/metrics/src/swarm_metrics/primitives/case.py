@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from swarm_common.errors import TaskFailed
+from swarm_common.events import Samples
 
 Fact: TypeAlias = int | float | str | bool
 Growth = Literal["", "constant", "log n", "linear", "n log n", "quadratic"]
@@ -29,18 +30,21 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """Does the timed work ``loops`` times over, in a loop of its own, and keeps nothing that makes the next dearer.
 
     It returns ``None`` and is timed from outside; or the nanoseconds (``perf_counter_ns``) of the operations alone,
-    where a loop has a part that is not of them, as filling again what they emptied.
+    where a loop has a part that is not of them, as filling again what they emptied. It then reads the clock once before
+    and once after them in each loop, since that is what the harness takes off.
     """
     operations: int = 1
     """How many operations one loop does: a sample is the time of one operation."""
     once: Callable[[], object] | None = None
     """One operation alone, for single shots: the samples of ``run`` are means over many operations where one is short,
-    and a mean hides the slowest. ``None``: there is none, or, where ``operations`` is 1, ``run(1)`` is it."""
+    and a mean hides the slowest. ``None``: one operation cannot be done alone."""
     check: Callable[[], dict[str, Fact]]
     """What came of the work: facts that are the same for the same size and seed however many loops there were.
 
     They are in the digest. Where the work was wrong it raises (see :func:`require`), and the task fails.
     """
+    also: Callable[[], tuple[Samples, ...]] | None = None
+    """Measures something other than time, as bytes, when the timing is done."""
     teardown: Callable[[], None] = nothing
     """Ends what was prepared: threads, files, processes. It is called once, also where something raised."""
 

@@ -14,7 +14,7 @@ import msgspec
 from swarm_common import datafiles
 from swarm_common.errors import SwarmError, TaskFailed, UsageError
 from swarm_common.events import Data
-from swarm_common.events.agent import Acted, Graded, PartTrained, TaskDone, TasksPosed
+from swarm_common.events.agent import Acted, AgentsMeasured, Graded, PartTrained, TaskDone, TasksPosed
 from swarm_common.runtime.context import Context
 from swarm_common.runtime.host import usable_cores
 from swarm_common.runtime.service import Service, Work
@@ -106,6 +106,27 @@ async def act(work: Work) -> Acted:
     return await acting.act(work, _executors, _context.tracer, Path(_store) / "sandboxes", _instance)
 
 
+@service.query("outline")
+async def outline(context: Context, given: dict[str, Any]) -> Any:
+    """Return what a run's endpoint (`executor`, `model`) may cost and how long its questions (`pose`) are."""
+    from swarm_model_agent.acting import outline as outlining  # noqa: PLC0415 - most runs ask no model
+    from swarm_model_agent.executors.choosing import Executors  # noqa: PLC0415
+    from swarm_model_agent.families import posing  # noqa: PLC0415
+
+    found = outlining.endpoint(
+        Executors(context.settings), given.get("executor", "default"), str(given.get("model", ""))
+    )
+    if found["paid"] and "pose" in given:
+        params = read(given["pose"], posing.PoseParams)
+        params = msgspec.structs.replace(params, count=min(params.count, outlining.MOST_ITEMS))
+        if params.file:
+            posed = await _posed_of_file("outline", params)
+        else:
+            posed = await asyncio.to_thread(posing.pose, "outline", params)
+        found |= outlining.questions(posed)
+    return found
+
+
 @service.task("pose", lane="io", pure=True)
 async def pose(work: Work) -> TasksPosed:
     """Draw questions of a task family."""
@@ -119,12 +140,17 @@ async def pose_file(work: Work) -> TasksPosed:
     """Draw questions of a user's file."""
     from swarm_model_agent.families import posing  # noqa: PLC0415
 
-    params = read(work.task.params, posing.PoseParams)
+    return await _posed_of_file(work.task.task, read(work.task.params, posing.PoseParams))
+
+
+async def _posed_of_file(task: str, params: PoseParams) -> TasksPosed:
+    from swarm_model_agent.families import posing  # noqa: PLC0415
+
     file = datafiles.parse(params.file, "params.file")
     if _files is None:
         raise SwarmError(f"{file} lies in the object store, and no broker is there to fetch it from")
     async with _files.holding(params.file):
-        return posing.pose_file(work.task.task, params, Path(_store) / FILES / file.sha256, file.name)
+        return posing.pose_file(task, params, Path(_store) / FILES / file.sha256, file.name)
 
 
 @service.task("grade", lane="io", pure=True)
@@ -138,6 +164,15 @@ async def grade(work: Work) -> Graded:
         raise UsageError(f"the task needs one agent.tasks_posed; it has {len(posed)}", field="needs")
     acted = {data.task: data for _, data in await work.inputs_of(Acted)}
     return posing.graded(work.task.task, params, posed[0][1], acted)
+
+
+@service.task("measure_agents", lane="cpu", pure=False)
+async def measure_agents(work: Work) -> AgentsMeasured:
+    """Time how fast agents are ready, or what several at once are worth."""
+    from swarm_model_agent import measuring  # noqa: PLC0415 - only where it is used
+
+    params = read(work.task.params, measuring.AgentParams)
+    return await measuring.measure_agents(work.task.task, params, seed=work.task.seed, store=_store)
 
 
 def _in_a_worker(kind: str) -> Callable[[Work], Awaitable[Sequence[Data]]]:

@@ -9,7 +9,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -25,6 +25,7 @@ from swarm_metrics import queries
 from swarm_metrics.dashboard.app import application, assemble
 from swarm_metrics.dashboard.server import Dashboard
 from swarm_metrics.projection import Projection
+from swarm_metrics.view import Query
 
 EVIL = "<script>alert(1)</script>"
 SCORE = Metric(name="accuracy", value=0.9, unit="ratio", n=10, low=0.8, high=0.95, source=("event-1",))
@@ -92,10 +93,10 @@ def client_of(app: Any, host: str = "127.0.0.1:8080") -> httpx.AsyncClient:
 
 @pytest.fixture
 async def client(view: Projection) -> AsyncIterator[httpx.AsyncClient]:
-    async def current() -> Projection:
-        return view
+    async def ask(query: Query, given: Mapping[str, Any]) -> tuple[Any, int]:
+        return query(view.connection, given), 0
 
-    async with client_of(application(current, connected=lambda: True)) as client:
+    async with client_of(application(ask, connected=lambda: True)) as client:
         yield client
 
 
@@ -162,14 +163,18 @@ async def test_what_has_not_changed_is_not_sent_again(
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("/api/runs?limit=0", "limit is 0; allowed is 1 to 10000"),
-        ("/api/runs?limit=many", "limit is 'many'; allowed is 1 to 10000"),
-        ("/api/runs?limit=-1", "limit is '-1'; allowed is 1 to 10000"),
-        ("/api/runs?colour=red", "unknown field 'colour'; there are session, status, limit"),
-        ("/api/runs?status=lost", "allowed are running, completed, failed, cancelled, rejected"),
+        ("/api/runs?limit=0", "limit is 0; allowed is 1 to 1000"),
+        ("/api/runs?limit=many", "limit is 'many'; allowed is 1 to 1000"),
+        ("/api/runs?limit=-1", "limit is '-1'; allowed is 1 to 1000"),
+        (
+            "/api/runs?colour=red",
+            "unknown field 'colour'; there are run, session, suite, scenario, status, since, until, limit, cursor",
+        ),
+        ("/api/runs?status=lost", "allowed is running, completed, failed, cancelled, rejected"),
         ("/api/runs?session=a&session=b", "session is given twice"),
         ("/api/runs/done?limit=1", "unknown field 'limit'; there is none here"),
-        ("/api/metrics?suite=noop", "unknown field 'suite'; there are run, session, name, limit"),
+        ("/api/metrics?colour=red", "unknown field 'colour'; there are run, session, suite"),
+        ("/api/runs?since=yesterday", "allowed is an RFC 3339 time"),
     ],
 )
 async def test_a_bad_query_is_told_what_is_allowed(client: httpx.AsyncClient, query: str, why: str) -> None:
@@ -196,11 +201,15 @@ async def test_it_is_read_only(client: httpx.AsyncClient, method: str) -> None:
 
 
 async def test_health_says_how_far_the_view_is(client: httpx.AsyncClient, view: Projection) -> None:
-    assert (await client.get("/healthz")).json() == {"status": "ok", "position": view.position}
+    assert (await client.get("/healthz")).json() == {
+        "status": "ok",
+        "position": view.position,
+        "behind": 0,
+    }
 
 
 async def test_without_a_broker_it_is_not_healthy() -> None:
-    async def current() -> Projection:
+    async def current(_query: Query, _given: Mapping[str, Any]) -> tuple[Any, int]:
         raise BrokerUnavailable("the broker does not answer")
 
     async with client_of(application(current, connected=lambda: False)) as client:

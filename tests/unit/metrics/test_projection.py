@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarm_common.errors import BrokerUnavailable, InvalidEvent, NotFound, UsageError
+from swarm_common.errors import BrokerUnavailable, InvalidEvent, NotFound
 from swarm_common.events import Data, Event, Metric
 from swarm_common.events.agent import AgentTaskFailed, ModelTrained, TaskDone
 from swarm_common.events.benchmark import (
@@ -170,7 +170,7 @@ def test_what_comes_twice_counts_once(data: list[tuple[str, Data]], again: int) 
 
 
 def test_every_kind_of_end_is_told_apart() -> None:
-    rows = queries.runs(filled().connection, {})
+    rows = queries.runs(filled().connection, {})["runs"]
     assert {row["run"]: (row["status"], row["reason"]) for row in rows} == {
         "a": ("completed", ""),
         "b": ("failed", "a task failed: gone"),
@@ -201,34 +201,21 @@ def test_an_abandoned_task_says_why() -> None:
 
 
 def test_samples_are_kept_one_by_one() -> None:
-    rows = queries.samples(filled().connection, {"run": "a"})
-    found = sorted((row["name"], row["place"], row["value"], row["unit"]) for row in rows)
-    assert found == [
-        ("cpu", 0, 0.9, "s"),
-        ("duration", 0, 7, "us"),
-        ("duration", 0, 9, "us"),
-        ("fit", 0, 0.5, "s"),
-        ("fold", 0, 0.25, "s"),
-        ("fold", 1, 0.125, "s"),
-        ("score", 0, 0.1, "s"),
-        ("wait", 0, 0.0, "s"),
+    rows = queries.samples(filled().connection, {"run": "a"})["samples"]
+    assert [
+        (row["name"], row["of"], row["values"], row["unit"], row["clock"], row["task"]) for row in rows
+    ] == [
+        ("cpu", "m", [0.9], "s", "process_time_ns", "t2"),
+        ("duration", "noop", [7.0], "us", "perf_counter_ns", "t2"),
+        ("duration", "noop", [9.0], "us", "perf_counter_ns", "t1"),
+        ("fit", "m", [0.5], "s", "perf_counter_ns", "t2"),
+        ("fold", "m", [0.25, 0.125], "s", "perf_counter_ns", "t2"),
+        ("score", "m", [0.1], "s", "perf_counter_ns", "t2"),
+        ("wait", "m", [0.0], "s", "perf_counter_ns", "t2"),
     ]
-
-
-def test_queries_filter_and_limit() -> None:
-    connection = filled().connection
-    assert [row["run"] for row in queries.runs(connection, {"session": "nightly"})] == ["d", "b"]
-    assert [row["run"] for row in queries.runs(connection, {"limit": 1})] == ["d"]
-    assert [row["run"] for row in queries.runs(connection, {"status": "cancelled"})] == ["c"]
-    assert [row["name"] for row in queries.metrics(connection, {"name": "accuracy"})] == ["accuracy"]
-    assert queries.metrics(connection, {"session": "nightly"}) == []
-    assert [row["session"] for row in queries.metrics(connection, {"run": "a"})] == ["default", "default"]
-
-
-@pytest.mark.parametrize("given", [{"limit": 0}, {"limit": "many"}, {"sesion": "x"}])
-def test_a_query_that_makes_no_sense_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(UsageError):
-        queries.runs(filled().connection, given)
+    fold = rows[4]
+    assert (fold["event"], fold["time"], fold["better"]) == (WHOLE[6].id, WHOLE[6].time, "lower")
+    assert (fold["suite"], fold["scenario"], fold["session"]) == ("noop", "throughput", "default")
 
 
 def test_a_run_that_is_not_there_is_not_found() -> None:

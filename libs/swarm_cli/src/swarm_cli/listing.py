@@ -22,7 +22,7 @@ async def list_runs(swarm: Client, session: str | None, limit: int) -> list[dict
         answer = await swarm.query("metrics", "runs", given, timeout_s=1.0)
     except SwarmError:
         answer = None
-    rows = answer.get("runs") if isinstance(answer, dict) else answer
+    rows = answer.get("runs") if isinstance(answer, dict) and not answer.get("behind") else None
     if isinstance(rows, list) and all(isinstance(row, dict) and "run" in row for row in rows):
         there = await begun(swarm)
         # A view may still know runs that were archived; the log does not, and the log is the truth.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
@@ -41,6 +42,13 @@ class Feed:
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
         self._writing = asyncio.Lock()
+        # One thread, so that writes keep their order; and one of its own, for scoring may have taken all others.
+        self._thread = ThreadPoolExecutor(1, "view-writer")
+
+    @property
+    def waiting(self) -> int:
+        """How many events have been taken and not been written."""
+        return len(self._waiting)
 
     def take(self, event: Event) -> None:
         """Take an event; called by the replay, in the order of the log."""
@@ -68,11 +76,16 @@ class Feed:
                 batch = self._waiting[:BATCH]
                 whole = [found for event in batch if (found := await self._whole(event)) is not None]
                 with self._traced(whole):
-                    self._projection.apply(whole)
+                    await asyncio.get_running_loop().run_in_executor(
+                        self._thread, self._projection.apply, whole
+                    )
                 del self._waiting[: len(batch)]
-                await asyncio.sleep(0)  # others want the loop, too
             self._some.clear()
             self._enough.clear()
+
+    def close(self) -> None:
+        """End the writing thread, when what it is at is written."""
+        self._thread.shutdown()
 
     @contextlib.contextmanager
     def _traced(self, events: Sequence[Event]) -> Iterator[None]:

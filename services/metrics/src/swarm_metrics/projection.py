@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import msgspec
 
 from swarm_common.errors import InvalidEvent
 from swarm_common.events import Event
-from swarm_common.events.agent import ModelTrained
 from swarm_common.events.benchmark import (
     Cancelled,
     Completed,
@@ -27,14 +25,18 @@ from swarm_common.events.benchmark import (
     TaskScheduled,
 )
 from swarm_common.events.task import TaskFailedData
+from swarm_metrics.samples import SampleRows
 from swarm_metrics.schema import SCHEMA, TABLES, VERSION
 
 
 class Projection:
-    """A connection to one view, for writing and reading. Use it from one thread."""
+    """The connection that writes a view, and may read it. Use it from one thread at a time."""
 
-    def __init__(self, path: str = ":memory:") -> None:
-        self.connection = sqlite3.connect(path, isolation_level=None, cached_statements=64)
+    def __init__(self, path: str | Path = ":memory:") -> None:
+        self.path = str(path)
+        self.connection = sqlite3.connect(
+            path, isolation_level=None, cached_statements=64, check_same_thread=False
+        )
         self.connection.row_factory = sqlite3.Row
         # The view can be had again, so it need not survive a power cut; the order of its writes must, and does.
         self.connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {SCHEMA}")
@@ -58,6 +60,7 @@ class Projection:
         :class:`InvalidEvent` for an event whose data have not been fetched.
         """
         execute = self.connection.execute
+        samples = SampleRows(self.connection)
         applied = 0
         execute("BEGIN IMMEDIATE")
         try:
@@ -65,9 +68,14 @@ class Projection:
             for event in events:
                 if event.seq <= position:
                     continue
+                if event.type == Started.type:
+                    # A run begins once in a log. Where it begins again, it was archived and brought back from a file.
+                    _forget(execute, samples, event.run)
                 _write(execute, event)
+                samples.write(event)
                 position = event.seq
                 applied += 1
+            samples.flush()
             execute("UPDATE position SET seq = ?", (position,))
         except BaseException:
             execute("ROLLBACK")
@@ -95,27 +103,47 @@ class Projection:
         self.connection.close()
 
 
-def file_in(directory: str) -> str:
-    """Return where a view lies; in memory without a directory, which is made where it is missing.
+def file_in(directory: str) -> Path:
+    """Return where a view lies in a directory, which is made where it is missing.
 
     A new schema gets a file of its own, so old and new can stand side by side.
     """
-    if not directory:
-        return ":memory:"
     path = Path(directory).expanduser()
     path.mkdir(parents=True, exist_ok=True)
-    return str(path / f"metrics-{VERSION}.sqlite")
+    return path / f"metrics-{VERSION}.sqlite"
+
+
+def beside(path: Path) -> Projection:
+    """Return an empty view beside the one at ``path``, to be filled and put in its place."""
+    fresh = path.with_suffix(".rebuilt")
+    for left in _files_of(fresh):
+        left.unlink(missing_ok=True)
+    return Projection(str(fresh))
+
+
+def put_in_place(fresh: Projection, path: Path) -> None:
+    """Close a view and put its file in the place of the one at ``path``, which nobody may have open."""
+    fresh.connection.execute("PRAGMA journal_mode = DELETE")  # one file, to be renamed
+    fresh.close()
+    for left in _files_of(path)[1:]:
+        left.unlink(missing_ok=True)  # the other file's write-ahead log is no part of this one
+    Path(fresh.path).replace(path)
 
 
 def rebuild(path: Path, events: Iterable[Event], log: str = "") -> None:
     """Make a view from all events beside the one at ``path``, then put it in its place."""
-    beside = path.with_suffix(".rebuilt")
-    beside.unlink(missing_ok=True)
-    with closing(Projection(str(beside))) as fresh:
+    fresh = beside(path)
+    try:
         fresh.begin(log)
         fresh.apply(events)
-        fresh.connection.execute("PRAGMA journal_mode = DELETE")  # one file, to be renamed
-    beside.replace(path)
+    except BaseException:
+        fresh.close()
+        raise
+    put_in_place(fresh, path)
+
+
+def _files_of(path: Path) -> list[Path]:
+    return [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))]
 
 
 Execute = Callable[..., Any]
@@ -131,6 +159,14 @@ def _write(execute: Execute, event: Event) -> None:
         _concluded(execute, event, event.data)
     elif isinstance(event.data, TaskFailedData):
         _task_failed(execute, event, event.data)
+
+
+def _forget(execute: Execute, samples: SampleRows, run: str) -> None:
+    if execute("SELECT 1 FROM runs WHERE run = ?", (run,)).fetchone() is None:
+        return
+    samples.forget(run)
+    execute("DELETE FROM metrics WHERE run = ?", (run,))
+    execute("DELETE FROM tasks WHERE run = ?", (run,))
 
 
 def _json(value: Any) -> str:
@@ -241,8 +277,6 @@ def _concluded(execute: Execute, event: Event, data: Any) -> None:
         "UPDATE tasks SET status = 'done', concluded = ?, event = ?, duration_us = ? WHERE run = ? AND task = ?",
         (event.time, event.id, event.duration_us, event.run, data.task),
     )
-    if event.duration_us is not None:
-        _samples(execute, event, data.task, [("duration", 0, event.duration_us, "us")])
 
 
 def _task_failed(execute: Execute, event: Event, data: TaskFailedData) -> None:
@@ -259,21 +293,6 @@ def _abandoned(execute: Execute, event: Event, data: TaskAbandoned) -> None:
     )
 
 
-def _trained(execute: Execute, event: Event, data: ModelTrained) -> None:
-    seconds = {"fit": data.fit_s, "score": data.score_s, "cpu": data.cpu_s, "wait": data.waited_s}
-    rows = [(name, 0, value, "s") for name, value in seconds.items()]
-    rows += [("fold", index, value, "s") for index, value in enumerate(data.fold_s)]
-    _samples(execute, event, data.task, rows)
-
-
-def _samples(execute: Execute, event: Event, task: str, rows: Iterable[tuple[str, int, float, str]]) -> None:
-    for name, place, value, unit in rows:
-        execute(
-            "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (event.run, event.id, name, place, task, value, unit),
-        )
-
-
 _ROWS: dict[str, Callable[[Execute, Event, Any], None]] = {
     Started.type: _started,
     Completed.type: _completed,
@@ -282,5 +301,4 @@ _ROWS: dict[str, Callable[[Execute, Event, Any], None]] = {
     Rejected.type: _rejected,
     TaskScheduled.type: _scheduled,
     TaskAbandoned.type: _abandoned,
-    ModelTrained.type: _trained,
 }

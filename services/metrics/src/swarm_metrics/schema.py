@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 #: Counts up with every change below; the file's name carries it.
-VERSION = 1
+VERSION = 2
 
-TABLES = ("runs", "tasks", "metrics", "samples")
+TABLES = ("runs", "tasks", "metrics", "sets", "samples", "summaries")
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS position (
@@ -37,7 +37,8 @@ CREATE TABLE IF NOT EXISTS runs (
     result        TEXT,           -- JSON
     reason        TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS runs_started ON runs (started);
+CREATE INDEX IF NOT EXISTS runs_started ON runs (started, run);
+CREATE INDEX IF NOT EXISTS runs_session ON runs (session, started, run, status, suite);
 
 CREATE TABLE IF NOT EXISTS tasks (
     run         TEXT NOT NULL,
@@ -72,16 +73,48 @@ CREATE TABLE IF NOT EXISTS metrics (
     reason    TEXT NOT NULL,
     PRIMARY KEY (run, place)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS metrics_name ON metrics (name);
+CREATE INDEX IF NOT EXISTS metrics_name ON metrics (run, name);
+
+-- What an event tells of one quantity; its values lie in samples.
+CREATE TABLE IF NOT EXISTS sets (
+    seq    INTEGER NOT NULL,      -- of the event in the log
+    part   INTEGER NOT NULL,      -- which of the event's sets
+    run    TEXT NOT NULL,
+    event  TEXT NOT NULL,         -- id of the event
+    task   TEXT NOT NULL,         -- empty where the event tells of none
+    name   TEXT NOT NULL,         -- duration, fit, fold, score, cpu, wait, or what the event calls it
+    of     TEXT NOT NULL,         -- what was measured: a kind of task, a model, a size
+    unit   TEXT NOT NULL,
+    clock  TEXT NOT NULL,
+    better TEXT NOT NULL,
+    time   TEXT NOT NULL,         -- of the event, RFC 3339
+    n      INTEGER NOT NULL,
+    PRIMARY KEY (seq, part)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sets_run ON sets (run, name);
+CREATE INDEX IF NOT EXISTS sets_event ON sets (event);
 
 CREATE TABLE IF NOT EXISTS samples (
-    run   TEXT NOT NULL,
-    event TEXT NOT NULL,          -- id of the event that tells it
-    name  TEXT NOT NULL,          -- duration, fit, fold, score, cpu, wait
-    place INTEGER NOT NULL,
-    task  TEXT NOT NULL,
+    seq   INTEGER NOT NULL,
+    part  INTEGER NOT NULL,
+    place INTEGER NOT NULL,       -- in the order in which they were taken
     value REAL NOT NULL,
-    unit  TEXT NOT NULL,
-    PRIMARY KEY (run, event, name, place)
+    PRIMARY KEY (seq, part, place)
+) WITHOUT ROWID;
+
+-- What a run's samples of one quantity come to, kept up as they arrive: summaries need not read each of them.
+CREATE TABLE IF NOT EXISTS summaries (
+    run    TEXT NOT NULL,
+    name   TEXT NOT NULL,
+    of     TEXT NOT NULL,
+    unit   TEXT NOT NULL,
+    clock  TEXT NOT NULL,
+    better TEXT NOT NULL,
+    n      INTEGER NOT NULL,
+    total  REAL NOT NULL,
+    low    REAL NOT NULL,
+    high   REAL NOT NULL,
+    spread BLOB NOT NULL,         -- see spread.py
+    PRIMARY KEY (run, name, of, unit, clock, better)
 ) WITHOUT ROWID;
 """

@@ -20,33 +20,25 @@ from swarm_common.events.agent import DataPrepared, Predicted
 from swarm_common.events.consensus import Reached
 from swarm_common.events.measuring import MeasuredData
 from swarm_common.events.metrics import Compared, CurveFitted, Exercised, Measured, Scored
-from swarm_common.log.streams import STREAM
 from swarm_common.runtime.context import Context
 from swarm_common.runtime.service import Service, Work
-from swarm_metrics import queries
-from swarm_metrics.feed import Feed
-from swarm_metrics.projection import Projection, file_in
+from swarm_metrics import asking, queries, summaries
+from swarm_metrics.view import Query, View, about
 
 if TYPE_CHECKING:
     from swarm_metrics.dashboard.server import Dashboard
 
 service = Service("metrics", "metrics", description="Scores, statistics, and the view of all runs.")
-_view: Projection | None = None
-_feed: Feed | None = None
+_view: View | None = None
 _dashboard: Dashboard | None = None
 
 
 @service.on_start
 async def open_view(context: Context) -> None:
     """Open the view, read on from where it stands, and score something small beside: that loads numpy."""
-    global _view, _feed  # noqa: PLW0603 - they need the log, which is there only now
-    _view = Projection(file_in(context.settings.data_dir))
-    # A log that was made anew counts from 1 again: the time of its making tells them apart.
-    info = await context.broker.js.stream_info(STREAM)
-    _view.begin(str(info.created))
-    _feed = Feed(_view, context.log.resolve, tracer=context.tracer, live=info.state.last_seq)
-    context.spawn(_feed.run(), "view")
-    await context.log.replay(_feed.take, after=_view.position)
+    global _view  # noqa: PLW0603 - it needs the log, which is there only now
+    _view = View(context)
+    await _view.start()
     context.spawn(asyncio.to_thread(_rehearse), "warm-up")
 
 
@@ -59,7 +51,7 @@ async def open_dashboard(context: Context) -> None:
     from swarm_metrics.dashboard.app import application  # noqa: PLC0415 - slow imports, only where they are used
     from swarm_metrics.dashboard.server import Dashboard  # noqa: PLC0415
 
-    app = application(_current, connected=lambda: context.broker.nc.is_connected)
+    app = application(_current().ask, connected=lambda: context.broker.nc.is_connected)
     _dashboard = Dashboard(app, context.settings.dashboard_host, context.settings.dashboard_port)
     context.spawn(_dashboard.run(), "dashboard")
 
@@ -69,10 +61,8 @@ async def close_view(_context: Context) -> None:
     """Answer what has been asked, write what has arrived, and close."""
     if _dashboard is not None:
         await _dashboard.stop()
-    if _feed is not None:
-        await _feed.flush()
     if _view is not None:
-        _view.close()
+        await _view.close()
 
 
 def _rehearse() -> None:
@@ -194,30 +184,64 @@ async def fit_curve(work: Work) -> CurveFitted:
 @service.query("runs")
 async def runs(_context: Context, given: dict[str, Any]) -> Any:
     """Return runs, the latest first."""
-    return queries.runs((await _current()).connection, given)
+    return await _asked(queries.runs, given)
 
 
 @service.query("run")
 async def run(_context: Context, given: dict[str, Any]) -> Any:
     """Return one run with its tasks and metrics."""
-    return queries.run((await _current()).connection, given)
+    return await _asked(queries.run, given)
+
+
+@service.query("sessions")
+async def sessions(_context: Context, given: dict[str, Any]) -> Any:
+    """Return sessions, and how many runs they have."""
+    return await _asked(queries.sessions, given)
 
 
 @service.query("metrics")
 async def metrics(_context: Context, given: dict[str, Any]) -> Any:
-    """Return metrics over runs."""
-    return queries.metrics((await _current()).connection, given)
+    """Return metrics over runs, the latest run first."""
+    return await _asked(queries.metrics, given)
+
+
+@service.query("history")
+async def history(_context: Context, given: dict[str, Any]) -> Any:
+    """Return one metric's values over runs, the oldest first."""
+    return await _asked(queries.history, given)
 
 
 @service.query("samples")
 async def samples(_context: Context, given: dict[str, Any]) -> Any:
-    """Return single measurements of a run."""
-    return queries.samples((await _current()).connection, given)
+    """Return single measurements."""
+    return await _asked(queries.samples, given)
 
 
-async def _current() -> Projection:
-    """Return the view with all in it that has arrived."""
-    if _view is None or _feed is None:
+@service.query("summary")
+async def summary(_context: Context, given: dict[str, Any]) -> Any:
+    """Return what many measurements come to."""
+    return await _asked(summaries.summary, given)
+
+
+@service.query("view")
+async def view(_context: Context, given: dict[str, Any]) -> Any:
+    """Return how the view stands."""
+    return await _asked(about, given) | {"rebuilding": _current().rebuilding}
+
+
+@service.query("rebuild")
+async def rebuild(_context: Context, given: dict[str, Any]) -> Any:
+    """Begin to make the view anew from the log, beside the one that answers."""
+    asking.only(given)
+    return await _current().rebuild()
+
+
+async def _asked(query: Query, given: dict[str, Any]) -> dict[str, Any]:
+    answer, behind = await _current().ask(query, given)
+    return {**answer, "behind": behind}
+
+
+def _current() -> View:
+    if _view is None:
         raise NotFound("metrics has not started: there is no view")
-    await _feed.flush()
     return _view

@@ -38,6 +38,20 @@ class Query(msgspec.Struct, frozen=True):
         return f"query.{self.service}.{self.name}"
 
 
+_TIMES = {
+    "since": "runs that began then or later, RFC 3339",
+    "until": "runs that began before, RFC 3339",
+}
+_OF_RUNS = {
+    "run": "this run",
+    "session": "runs of this session",
+    "suite": "runs of this suite",
+    "scenario": "runs of this scenario",
+    "status": "runs in this state",
+    **_TIMES,
+}
+_QUANTITY = {"name": "samples of this name", "of": "of this kind of task, model, size..."}
+_PAGE = {"limit": "at most so many, 100; up to 1,000", "cursor": "the `next` of the page before"}
 #: What can be asked besides ``query.<service>.health``. A test holds the services to it.
 QUERIES = (
     Query("coordinator", "suites", {}, "The suites with their scenarios, parameters and targets."),
@@ -53,34 +67,57 @@ QUERIES = (
         {"own": "a TOML text with more of them"},
         "`strategies`: how agents work on a question; or `error`, where the text is wrong.",
     ),
-    Query(
-        "metrics",
-        "runs",
-        {"session": "runs of this session", "status": "runs in this state", "limit": "at most so many, 100"},
-        "Runs, the latest first.",
-    ),
+    Query("metrics", "runs", {**_OF_RUNS, **_PAGE}, "`runs`, the latest first."),
     Query("metrics", "run", {"run": "the run's id; needed"}, "The run, its tasks (`work`) and its metrics."),
     Query(
         "metrics",
+        "sessions",
+        {"session": _OF_RUNS["session"], **_TIMES, **_PAGE},
+        "`sessions`: how many runs of which status each has, of which suites, the first and the last.",
+    ),
+    Query(
         "metrics",
+        "metrics",
+        {**_OF_RUNS, "name": "of this name", **_PAGE},
+        "`metrics` over runs, the latest run first, each with suite, scenario and session.",
+    ),
+    Query(
+        "metrics",
+        "history",
         {
-            "run": "of this run",
-            "session": "of this session",
-            "name": "of this name",
-            "limit": "at most so many, 100",
+            "metric": "the metric's name; needed",
+            **_OF_RUNS,
+            **_PAGE,
+            "limit": "at most so many, 1,000; up to that",
         },
-        "Metrics over runs, each with suite, scenario and session.",
+        "`history`: the metric's values over runs, the oldest first.",
     ),
     Query(
         "metrics",
         "samples",
         {
-            "run": "the run's id; needed",
-            "name": "measurements of this name",
-            "limit": "at most so many, 100",
+            **_OF_RUNS,
+            **_QUANTITY,
+            "event": "told by the event with this id",
+            "task": "of this task",
+            **_PAGE,
+            "limit": "at most so many values, 100; up to 10,000",
         },
-        "Single measurements of a run.",
+        "`samples`: single measurements, in the order of runs, names and the log; a row an event and quantity.",
     ),
+    Query(
+        "metrics",
+        "summary",
+        {**_OF_RUNS, **_QUANTITY, "quantiles": "which, as numbers from 0 to 1; 0.5, 0.9 and 0.99"},
+        "`summary`: n, mean, low, high and quantiles of each quantity's samples.",
+    ),
+    Query(
+        "metrics",
+        "view",
+        {},
+        "How far the view is, how many rows it has, and how far one is that is being made in its place.",
+    ),
+    Query("metrics", "rebuild", {}, "Begins to make the view anew, beside the one that answers."),
 )
 
 

@@ -169,6 +169,13 @@ class Replay:
         self._stream = stream
         self._subscription: Any = None
         self._renewal: asyncio.Task[None] | None = None
+        self._ahead = 0
+        self._latest = ""
+
+    @property
+    def pending(self) -> int:
+        """How many messages the log had more when the last one was sent; at the start, those behind ``after``."""
+        return int(self._latest.rsplit(".", 1)[1]) if self._latest else self._ahead
 
     async def start(self, on_message: Callable[[Msg], None]) -> None:
         """Begin; ``on_message`` is called for every message behind ``after``, the live ones included."""
@@ -177,6 +184,7 @@ class Replay:
             seq = seq_of(msg)
             if seq > self._after:
                 self._after = seq
+                self._latest = msg.reply
                 on_message(msg)
 
         self._subscription = await self._broker.js.subscribe(
@@ -192,6 +200,8 @@ class Replay:
             pending_msgs_limit=0,
             pending_bytes_limit=0,
         )
+        info = await self._subscription.consumer_info()
+        self._ahead = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
         self._broker.on_back(self._back)
 
     def _back(self) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import html
 import ipaddress
 import os
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from swarm_common.errors import NotFound, SwarmError, UsageError
 from swarm_metrics import queries
-from swarm_metrics.projection import Projection
 from swarm_metrics.schema import VERSION
+from swarm_metrics.view import Query, state
 
-Current = Callable[[], Awaitable[Projection]]
-"""Returns the view with all in it that has arrived."""
+Ask = Callable[[Query, Mapping[str, Any]], Awaitable[tuple[Any, int]]]
+"""Answers a query of the view with all in it that has arrived, and says how many events it is behind the log."""
 
 PATHS = "/, /runs/<run>, /api/runs, /api/runs/<run>, /api/metrics, /healthz"
 _HERE = Path(__file__).parent
@@ -46,7 +47,7 @@ _CSP = (
 )
 
 
-def application(current: Current, *, connected: Callable[[], bool]) -> ASGIApp:
+def application(ask: Ask, *, connected: Callable[[], bool]) -> ASGIApp:
     """Return the ASGI application over the view; ``connected`` says whether the log answers."""
     page, policy = assemble(os.environ.get("SWARM_JAEGER_URL", ""))
     pages = _HEADERS | {"Content-Security-Policy": policy}
@@ -55,23 +56,25 @@ def application(current: Current, *, connected: Callable[[], bool]) -> ASGIApp:
         return Response(page, media_type="text/html", headers=pages)
 
     async def run_page(request: Request) -> Response:
-        known = queries.has_run((await current()).connection, request.path_params["run"])
+        name = request.path_params["run"]
+        known, _ = await ask(lambda connection, _: queries.has_run(connection, name), {})
         return Response(page, 200 if known else 404, media_type="text/html", headers=pages)
 
     async def runs(request: Request) -> Response:
-        return await _answer(request, current, queries.runs, _asked(request))
+        return await _answer(request, ask, queries.runs, _asked(request), "runs")
 
     async def run(request: Request) -> Response:
         _asked(request, known=())
-        return await _answer(request, current, queries.run, {"run": request.path_params["run"]})
+        return await _answer(request, ask, queries.run, {"run": request.path_params["run"]})
 
     async def metrics(request: Request) -> Response:
-        return await _answer(request, current, queries.metrics, _asked(request))
+        return await _answer(request, ask, queries.metrics, _asked(request), "metrics")
 
     async def healthz(_request: Request) -> Response:
         if not connected():
             return _json({"status": "the broker does not answer"}, 503)
-        return _json({"status": "ok", "position": (await current()).position})
+        (_, position), behind = await ask(lambda connection, _: state(connection), {})
+        return _json({"status": "ok", "position": position, "behind": behind})
 
     app = Starlette(
         routes=[
@@ -159,15 +162,27 @@ def _asked(request: Request, known: tuple[str, ...] | None = None) -> dict[str, 
 
 
 async def _answer(
-    request: Request, current: Current, query: Callable[..., Any], given: Mapping[str, Any]
+    request: Request, ask: Ask, query: Query, given: Mapping[str, Any], rows: str = ""
 ) -> Response:
-    """Answer a query; where the view stands as it stood when the same was asked last, say that alone."""
-    view = await current()
-    state = f"{VERSION} {view.log} {view.position} {request.url.path}?{request.url.query}"
-    tag = f'"{hashlib.sha256(state.encode()).hexdigest()[:32]}"'
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=_HEADERS | {"ETag": tag})
-    return _json(query(view.connection, given), headers={"ETag": tag})
+    """Answer a query; where the view stands as it stood when the same was asked last, say that alone.
+
+    Of an answer in pages, its ``rows`` are sent, and where the next page begins stands in a header.
+    """
+    known = request.headers.get("if-none-match")
+
+    def tagged(connection: sqlite3.Connection, given: Mapping[str, Any]) -> tuple[str, Any]:
+        name, position = state(connection)
+        text = f"{VERSION} {name} {position} {request.url.path}?{request.url.query}"
+        tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+        return tag, None if tag == known else query(connection, given)
+
+    (tag, answer), behind = await ask(tagged, given)
+    headers = {"ETag": tag, "X-Swarm-Behind": str(behind)}
+    if answer is None:
+        return Response(status_code=304, headers=_HEADERS | headers)
+    if rows and answer["next"]:
+        headers["X-Swarm-Next"] = answer["next"]
+    return _json(answer[rows] if rows else answer, headers=headers)
 
 
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -15,6 +15,7 @@ import pytest
 from support.brokers import running
 from support.stacks import Follower, Stack, completed, stack
 from support.waiting import until
+from swarm_cli.applying import pairs_of, sessions
 from swarm_common.client import Client
 from swarm_common.errors import BrokerUnavailable, InvalidEvent, StreamFull
 from swarm_common.events import Event
@@ -27,10 +28,12 @@ from swarm_common.events.benchmark import (
     Started,
     TaskScheduled,
 )
+from swarm_common.events.optimizer import Suggestion
 from swarm_common.events.subjects import REQUESTS
 from swarm_common.ids import new_id, run_id
 from swarm_common.log.publisher import MSG_ID
 from swarm_common.log.reader import read_stored
+from swarm_common.runs import fold
 from swarm_common.runtime.deadletters import DeadLetter, letters
 from swarm_common.settings import Settings
 from swarm_coordinator.requests import read_request
@@ -312,3 +315,20 @@ async def test_a_full_log_is_said_and_work_goes_on_when_there_is_room(tmp_path: 
             assert [event.id for event in events[: len(stored)]] == [event.id for event in stored]
             assert not await all_letters(client)
             assert all(one.restarts == 0 for one in home.state.services)
+
+
+async def test_a_suggestion_that_is_followed_is_measured_in_pairs(home: Stack, client: Client) -> None:
+    run = await client.request(Requested(suite="noop", params={"tasks": 5}, session="asked"))
+    view = fold(run, await Follower(client, run).settle())
+    fewer = Suggestion(
+        kind="fewer", subject="tasks", text="", metric="tasks", change={"params": {"tasks": 2}}
+    )
+    told: list[str] = []
+    pairs = await pairs_of(home.settings, view, fewer, 2, told=told.append)
+    assert [(pair.before_value, pair.after_value) for pair in pairs] == [(5, 2), (5, 2)]
+    assert [pair.seed for pair in pairs] == [view.seed, view.seed + 1]
+    assert len(told) == 4
+    for pair in pairs:
+        before, after = [fold(name, await client.events(name)) for name in (pair.before, pair.after)]
+        assert (before.session, after.session) == sessions(view)
+        assert (before.params["tasks"], after.params["tasks"]) == (5, 2)

@@ -16,6 +16,7 @@ from swarm_common.events.agent import AgentTaskFailed, Called, PartTrained
 from swarm_common.events.benchmark import Completed, RetryScheduled, Started, TaskScheduled
 from swarm_common.events.envelope import new_event
 from swarm_common.events.optimizer import Suggestion
+from swarm_common.events.values import Host
 from swarm_common.llm import Message, Request, Timings, Usage
 from swarm_common.log.files import read_events
 from swarm_optimizer.rules import read, suggest
@@ -118,7 +119,7 @@ def test_workers_that_stood_idle_are_too_many() -> None:
     last = story.work("c", 3, 0.0, 0.5)
     one = found(story.end(4.0, last))["idle_workers"]
     assert one.text.startswith("Use 2 workers: of 3 workers' time 58% was idle")
-    assert one.change == {"settings": {"SWARM_CPU_WORKERS": "2"}}
+    assert one.change == {"settings": {"cpu_workers": 2}}
     assert one.expected == pytest.approx(3 * 4.0 - 2 * 4.0)
     assert one.expected_low is not None
     assert one.expected_low <= 4.0
@@ -192,8 +193,20 @@ def test_work_that_waited_for_busy_workers_asks_for_more_of_them() -> None:
     for index, name in enumerate("abcd"):
         last = story.work(name, 1, float(index), index + 1.0, scheduled[index])
     one = found(story.end(4.0, last))["slow_consumer"]
-    assert one.change == {"settings": {"SWARM_CPU_WORKERS": "2"}}
+    assert one.change == {"settings": {"cpu_workers": 2}}
     assert one.expected == pytest.approx(2.0)
+
+
+def test_more_workers_than_cores_are_not_asked_for() -> None:
+    story = Story()
+    scheduled = [story.schedule(name) for name in "abcd"]
+    for index, name in enumerate("abcd"):
+        last = story.work(name, 1, float(index), index + 1.0, scheduled[index])
+    events = story.end(4.0, last)
+    host = Host(cpu="", cores=1, system="", python="")
+    assert isinstance(events[0].data, Started)
+    events[0] = replace(events[0], data=replace(events[0].data, host=host))
+    assert "slow_consumer" not in found(events)
 
 
 def test_work_that_waited_while_nobody_was_busy_accuses_the_service() -> None:

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("files", "put an exported file back into the log"),
     "archive": ("files", "export, verify the file, then remove those runs from the broker"),
     "replay": ("replay", "verify a recorded run, and decide it again with today's code"),
+    "suggest": ("suggest", "what a run could do better; try it, and measure the gain"),
     "trace": ("trace", "a run's timeline and critical path, in microseconds"),
     "report": ("report", "one self-contained HTML page, or JSON, CSV, SQLite"),
     "dead-letters": ("dead_letters", "what could not be handled: list, show, redrive"),

@@ -23,6 +23,8 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     """One sentence a person can act on, with the figures."""
     metric: str = ""
     """What should become less: a metric of the run by its name, or what ``unit`` counts."""
+    metric_after: str = ""
+    """What that metric is called in a run that follows the suggestion, where it is another."""
     unit: str = ""
     expected: float | None = None
     """By how much it should become less, as ``estimator`` says."""
@@ -31,7 +33,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     estimator: str = ""
     """How the expectation and its ends were made."""
     change: dict[str, Any] = {}
-    """What a request that follows it has otherwise: ``params``, or ``settings`` of the stack. Empty: a person must act."""
+    """What a request that follows it has otherwise: ``params``, or the stack's ``settings``. Empty: a person must act."""
     saves_cpu_s: float | None = None
     gain: float | None = None
     """What the subject adds to the score, out of fold."""

@@ -105,6 +105,7 @@ def dear_mode(run: Run) -> list[Suggestion]:
             expected_low=saved[0],
             expected_high=saved[0],
             estimator="counted in this run, on the same questions; gain: paired bootstrap over questions, 95 %",
+            metric_after=f"tokens.{cheap['name']}",
             change=_mode(run, cheap["name"]),
             gain=gain,
             gain_low=low,

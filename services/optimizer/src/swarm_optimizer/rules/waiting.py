@@ -71,31 +71,8 @@ def slow_consumer(run: Run) -> list[Suggestion]:
     works = [work for work in run.works.values() if work.service == service]
     evidence = tuple(step.event for step in run.times.path if step.task and step.service == service)
     text = f"{waited / run.total_us:.0%} of the run ({waited / 1e6:.2f} s) was waiting for {service} to take work up"
-    count = len(processes(works))
-    before = expected(run.jobs, max(1, len(run.workers)), run.parallel)
-    after = expected(run.jobs, 2 * max(1, len(run.workers)), run.parallel)
-    if _busy(works, run.total_us) >= _BUSY and run.workers and after.us < before.us:
-        # No more can be won than was waited.
-        saved = min(before.us - after.us, waited)
-        return [
-            Suggestion(
-                kind="slow_consumer",
-                subject=service,
-                text=(
-                    f"Give {service} more workers, if there are cores for them: {text}, which was busy with "
-                    f"{'one worker' if count == 1 else f'{count} workers'}; with twice as many it would take "
-                    f"{saved / 1e6:.2f} s less."
-                ),
-                metric="seconds",
-                unit="s",
-                expected=saved / 1e6,
-                expected_low=min(saved, max(0.0, before.us - after.high)) / 1e6,
-                expected_high=max(saved, min(waited, before.us - after.low)) / 1e6,
-                estimator="list schedule of the measured durations; the ends are Graham's bounds (1969)",
-                change={"settings": {"SWARM_CPU_WORKERS": str(2 * len(run.workers))}},
-                evidence=evidence,
-            )
-        ]
+    if _busy(works, run.total_us) >= _BUSY:
+        return _more_workers(run, service, text, waited, evidence)
     return [
         Suggestion(
             kind="slow_consumer",
@@ -110,6 +87,39 @@ def slow_consumer(run: Run) -> list[Suggestion]:
             expected_low=0.0,
             expected_high=waited / 1e6,
             estimator="waits on the critical path; lower end: another path takes as long",
+            evidence=evidence,
+        )
+    ]
+
+
+def _more_workers(
+    run: Run, service: str, text: str, waited_us: int, evidence: tuple[str, ...]
+) -> list[Suggestion]:
+    """Suggest as many workers as the machine has cores for; nothing where all are used, or no schedule gains by it."""
+    count, most = len(run.workers), 2 * len(run.workers)
+    if run.started is not None and run.started.host is not None:
+        most = min(most, run.started.host.cores)
+    if not 0 < count < most:
+        return []
+    before, after = (expected(run.jobs, workers, run.parallel) for workers in (count, most))
+    saved = min(before.us - after.us, waited_us)  # no more can be won than was waited
+    if saved <= 0:
+        return []
+    return [
+        Suggestion(
+            kind="slow_consumer",
+            subject=service,
+            text=(
+                f"Give {service} {most} workers, if there are cores for them: {text}, and it was busy with "
+                f"{count}; with {most} it would take {saved / 1e6:.2f} s less."
+            ),
+            metric="seconds",
+            unit="s",
+            expected=saved / 1e6,
+            expected_low=min(saved, max(0.0, before.us - after.high)) / 1e6,
+            expected_high=max(saved, min(waited_us, before.us - after.low)) / 1e6,
+            estimator="list schedule of the measured durations; the ends are Graham's bounds (1969)",
+            change={"settings": {"cpu_workers": most}},
             evidence=evidence,
         )
     ]

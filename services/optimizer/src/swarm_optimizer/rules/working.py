@@ -52,7 +52,7 @@ def idle_workers(run: Run) -> list[Suggestion]:
             expected_low=low,
             expected_high=high,
             estimator=_GRAHAM,
-            change={"settings": {"SWARM_CPU_WORKERS": str(fewer)}},
+            change={"settings": {"cpu_workers": fewer}},
             evidence=tuple(work.event for work in works),
         )
     ]

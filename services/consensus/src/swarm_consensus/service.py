@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from swarm_common.errors import UsageError
 from swarm_common.events import Array, Data
 from swarm_common.events.agent import DataPrepared, Predicted
@@ -21,6 +23,7 @@ from swarm_common.events.consensus import (
     QualityMeasured,
     Reached,
     Simulated,
+    Weighed,
 )
 from swarm_common.runtime.context import Context
 from swarm_common.runtime.service import Service, Work
@@ -186,6 +189,21 @@ async def simulate(work: Work) -> Simulated:
     from swarm_consensus.simulator import run  # noqa: PLC0415 - the others need no protocols
 
     return await in_a_process(run.simulate, work.task.task, run.simulate_params(work.task.params))
+
+
+@service.task("weigh_agents", lane="cpu", pure=False)
+async def weigh_agents(work: Work) -> Weighed:
+    """Count the bytes that the agents of a simulated swarm hold."""
+    from swarm_consensus.simulator import weighing  # noqa: PLC0415
+
+    try:
+        params = msgspec.convert(work.task.params, weighing.WeighParams)
+    except msgspec.ValidationError as error:
+        allowed = ", ".join(weighing.WeighParams.__struct_fields__)
+        raise UsageError(
+            f"weigh_agents: {error}; it takes {allowed}", field="params", allowed=allowed
+        ) from None
+    return await in_a_process(weighing.weigh, work.task.task, params, work.task.seed)
 
 
 _contexts: list[Context] = []

@@ -11,7 +11,7 @@ from swarm_common.errors import UsageError
 from swarm_common.mechanisms import MECHANISMS
 
 FAULTS = ("none", "leader_crash", "crashes", "byzantine", "byzantine_more")
-FEWEST, MOST = 3, 100
+FEWEST, MOST = 1, 100
 #: Up to so many agents each has a process of its own; beyond, they share some.
 ALONE = 10
 

@@ -18,8 +18,10 @@ from swarm_model_agent.params import (
     HalvingParams,
     LeakParams,
     PartParams,
+    PatternParams,
     TrainParams,
 )
+from swarm_model_agent.patterns import learning
 from swarm_model_agent.wire import Answer, Broke, Job, Refused, decode_job, done, encode
 
 
@@ -47,11 +49,16 @@ def _check_leaks(job: Job, params: LeakParams) -> Sequence[Data]:
     return (leaks.check_leaks(job.task, params, seed=job.seed, instance=job.instance),)
 
 
+def _learn_pattern(job: Job, params: PatternParams) -> Sequence[Data]:
+    return (learning.learn_pattern(job.task, params, seed=job.seed, instance=job.instance),)
+
+
 #: By kind of task; what each gets is in :data:`swarm_model_agent.params.JOB_PARAMS`.
 JOBS: dict[str, Callable[[Job, Any], Sequence[Data]]] = {
     "check_leaks": _check_leaks,
     "evaluate": _evaluate,
     "halving_search": _halving_search,
+    "learn_pattern": _learn_pattern,
     "prepare": _prepare,
     "prepare_file": _prepare,
     "train": _train,

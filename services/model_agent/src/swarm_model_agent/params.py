@@ -168,11 +168,30 @@ class MakeDrift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The split's seed where it is not given."""
 
 
+class PatternParams(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Which pattern of thinking is learned, and how much there is to it."""
+
+    pattern: Literal["convergent", "divergent", "lateral", "systems", "critical", "abstract"]
+    repeat: Annotated[int, Meta(ge=0)] = 0
+    """Gives the random numbers, with the run's seed and the pattern."""
+    size: Annotated[int, Meta(ge=1, le=100)] = 4
+    """Multiplies what one iteration learns from."""
+    iterations: Annotated[int, Meta(ge=3, le=10_000)] = 40
+    questions: Annotated[int, Meta(ge=20, le=5000)] = 200
+    timings: Annotated[int, Meta(ge=2, le=10_000)] = 200
+    """Values of recognition and inference each."""
+    shuffled: bool = False
+    """Take away what there is to be learned, as a control."""
+
+
 #: What each kind of task that a worker does can ask for.
 JOB_PARAMS: dict[str, type[msgspec.Struct]] = {
     "check_leaks": LeakParams,
     "evaluate": EvaluateParams,
     "halving_search": HalvingParams,
+    "learn_pattern": PatternParams,
     "prepare": DataParams,
     "prepare_file": DataParams,
     "train": TrainParams,

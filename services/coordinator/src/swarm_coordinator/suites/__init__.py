@@ -8,11 +8,12 @@ from swarm_coordinator.plans import Suite
 from swarm_coordinator.suites.coordination import Coordination
 from swarm_coordinator.suites.ensemble import Ensemble
 from swarm_coordinator.suites.hive import Hive
+from swarm_coordinator.suites.neural import Neural
 from swarm_coordinator.suites.noop import Noop
 from swarm_coordinator.suites.quick import Quick
 
 SUITES: Mapping[str, Suite] = {
-    suite.name: suite for suite in (Quick(), Noop(), Ensemble(), Hive(), Coordination())
+    suite.name: suite for suite in (Quick(), Noop(), Ensemble(), Hive(), Coordination(), Neural())
 }
 
 __all__ = ["SUITES"]

@@ -1,0 +1,179 @@
+"""What the tasks of a pattern come to together, and all patterns as one score. Pure, and without numpy."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from swarm_common.events.agent import PatternLearned
+from swarm_coordinator.plans import Fact
+from swarm_coordinator.suites.hive.params import floats, percentile
+
+RESAMPLES = 1000
+_Z = 1.959964
+FORMULA = "mean over patterns of (score - chance) / (1 - chance), each held between 0 and 1"
+TIMED = ("recognition", "inference", "iteration")
+
+
+class Timed(msgspec.Struct, frozen=True, kw_only=True):
+    """Microseconds of one step, over all tasks of a pattern."""
+
+    n: int
+    p50_us: float
+    p99_us: float
+    loops: int
+    """Most calls that one value is the mean of."""
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """The mean score after so many iterations, over the tasks of a pattern."""
+
+    iterations: int
+    score: float
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """One pattern's figures."""
+
+    pattern: str
+    repeats: int
+    questions: int
+    """Of all tasks together."""
+    score: float
+    low: float
+    high: float
+    corrected: float
+    """0 at chance, 1 where all is right."""
+    chance: float
+    baseline: float
+    untrained: float
+    """Before the first iteration."""
+    above_chance: bool
+    """Whether the whole interval is."""
+    learned: bool
+    """Whether the whole interval is above ``untrained``."""
+    above_baseline: bool
+    measures: dict[str, float]
+    curve: tuple[Point, ...]
+    recognition: Timed
+    inference: Timed
+    iteration: Timed
+    rss_bytes: int | None
+    """Most that a worker held, its libraries included."""
+    rss_reason: str
+    allocated_bytes: int
+    """Most that one task allocated."""
+    source: tuple[str, ...]
+
+
+class Overall(msgspec.Struct, frozen=True, kw_only=True):
+    """All patterns as one number."""
+
+    value: float
+    low: float
+    high: float
+
+
+def measured(facts: Sequence[tuple[Fact, PatternLearned]], drawn: Sequence[float]) -> Measured:
+    """Return what the tasks of one pattern came to; ``drawn`` are scores of resamples of them (:func:`resampled`)."""
+    tasks = [data for _, data in facts]
+    questions = sum(data.questions for data in tasks)
+    score = statistics.fmean(data.score for data in tasks)
+    low, high = ends(drawn, score, questions)
+    chance, baseline, untrained = (
+        statistics.fmean(values)
+        for values in (
+            [data.chance for data in tasks],
+            [data.baseline for data in tasks],
+            [data.curve[0].score for data in tasks],
+        )
+    )
+    peaks = [data.rss_bytes for data in tasks if data.rss_bytes is not None]
+    return Measured(
+        pattern=tasks[0].pattern,
+        repeats=len(tasks),
+        questions=questions,
+        score=score,
+        low=low,
+        high=high,
+        corrected=corrected(score, chance),
+        chance=chance,
+        baseline=baseline,
+        untrained=untrained,
+        above_chance=low > chance,
+        learned=low > untrained,
+        above_baseline=low > baseline,
+        measures={
+            name: statistics.fmean(data.measures[name] for data in tasks)
+            for name in sorted(tasks[0].measures)
+        },
+        curve=tuple(
+            Point(
+                iterations=point.iterations,
+                score=statistics.fmean(data.curve[at].score for data in tasks),
+            )
+            for at, point in enumerate(tasks[0].curve)
+        ),
+        recognition=timed(tasks, "recognition"),
+        inference=timed(tasks, "inference"),
+        iteration=timed(tasks, "iteration"),
+        rss_bytes=max(peaks) if len(peaks) == len(tasks) else None,
+        rss_reason=next((data.rss_reason for data in tasks if data.rss_bytes is None), ""),
+        allocated_bytes=max(data.allocated_bytes for data in tasks),
+        source=tuple(fact.event for fact, _ in facts),
+    )
+
+
+def resampled(tasks: Sequence[PatternLearned], seed: int) -> list[float]:
+    """Return mean scores of resamples: tasks are drawn with replacement, then questions within each.
+
+    So the interval covers which task, which first weights and which questions it happened to be (the hierarchical
+    bootstrap, Davison and Hinkley 1997, section 3.8). Of one task it covers the questions alone.
+    """
+    rng = random.Random(f"{seed}/{tasks[0].pattern}/resampled")  # noqa: S311 - seeded, nothing secret
+    means = [floats(data.resampled) for data in tasks]
+    return [math.fsum(rng.choice(rng.choice(means)) for _ in means) / len(means) for _ in range(RESAMPLES)]
+
+
+def ends(drawn: Sequence[float], score: float, questions: int) -> tuple[float, float]:
+    """Return the 95 % percentile interval of resamples; where they do not differ at all, Wilson's (1927)."""
+    ordered = sorted(drawn)
+    low, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.025, 0.975))
+    if low < high:
+        return low, high
+    middle = (score + _Z**2 / (2 * questions)) / (1 + _Z**2 / questions)
+    root = math.sqrt(max(0.0, score * (1 - score)) / questions + _Z**2 / (4 * questions**2))
+    half = _Z / (1 + _Z**2 / questions) * root
+    return min(score, middle - half), max(score, min(1.0, middle + half))
+
+
+def corrected(score: float, chance: float) -> float:
+    """Return a score that is 0 at chance or below it, and 1 where all is right."""
+    return min(1.0, max(0.0, (score - chance) / (1 - chance)))
+
+
+def overall(rows: Sequence[Measured], drawn: Mapping[str, Sequence[float]]) -> Overall:
+    """Return all patterns as one number, equally weighted, with the interval of their resamples."""
+    value = statistics.fmean(row.corrected for row in rows)
+    whole = [
+        statistics.fmean(corrected(drawn[row.pattern][at], row.chance) for row in rows)
+        for at in range(RESAMPLES)
+    ]
+    low, high = ends(whole, value, sum(row.questions for row in rows))
+    return Overall(value=value, low=low, high=high)
+
+
+def timed(tasks: Iterable[PatternLearned], name: str) -> Timed:
+    """Return the percentiles of one step's times over some tasks."""
+    values, loops = [], 1
+    for data in tasks:
+        values += [value for samples in data.samples if samples.name == name for value in samples.values]
+        loops = max(loops, data.loops.get(name, 1))
+    p50, p99 = percentile(values, 0.5), percentile(values, 0.99)
+    assert p50 is not None  # noqa: S101 - each task has timings of each step
+    assert p99 is not None  # noqa: S101
+    return Timed(n=len(values), p50_us=p50, p99_us=p99, loops=loops)

@@ -80,7 +80,25 @@ _decoder = msgspec.json.Decoder(LiveMetrics)
 
 def subject_of(service: str, instance: str) -> str:
     """Return the subject of one instance; what cannot stand in a subject, as a dot in a host name, becomes ``_``."""
-    return f"live.metrics.{service}.{_NO_TOKEN.sub('_', instance)}"
+    return f"live.metrics.{service}.{token_of(instance)}"
+
+
+def clock_subject(service: str, instance: str) -> str:
+    """Return where one instance is asked what its clock shows; the answer is a :class:`ClockReading`."""
+    return f"query.{service}.clock.{token_of(instance)}"
+
+
+def token_of(instance: str) -> str:
+    """Return the token of a subject that stands for an instance."""
+    return _NO_TOKEN.sub("_", instance)
+
+
+class ClockReading(msgspec.Struct, frozen=True):
+    """What an instance's clock showed: nanoseconds since 1970."""
+
+    received: int
+    """When it took the question up."""
+    replied: int
 
 
 def encode(sample: LiveMetrics) -> bytes:

@@ -13,7 +13,9 @@ from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, ServiceConfig
 from nats.micro.service import Service as MicroService
 
+from swarm_common import clock
 from swarm_common.errors import SwarmError, UsageError
+from swarm_common.live import ClockReading, clock_subject
 from swarm_common.runtime import deadletters
 from swarm_common.runtime.context import Context
 
@@ -36,11 +38,20 @@ async def announce(context: Context, state: Callable[[], dict[str, Any]]) -> Mic
     async def health(request: Request) -> None:
         await request.respond(msgspec.json.encode(state()))
 
+    async def clock_shows(request: Request) -> None:
+        received = clock.now_ns()
+        await request.respond(msgspec.json.encode(ClockReading(received, clock.now_ns())))
+
     def stats(_endpoint: object) -> dict[str, Any]:
         return state()
 
     await micro.add_endpoint(
         EndpointConfig(name="health", handler=health, subject=f"query.{service.name}.health")
+    )
+    await micro.add_endpoint(
+        EndpointConfig(
+            name="clock", handler=clock_shows, subject=clock_subject(service.name, context.instance)
+        )
     )
     micro._stats_handler = stats  # noqa: SLF001 - STATS of NATS micro carries our state
     for name, query in service.queries.items():

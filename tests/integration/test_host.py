@@ -14,6 +14,7 @@ import pytest
 from support.brokers import BrokerProcess
 from support.making import event
 from support.waiting import until
+from swarm_common import live
 from swarm_common.client import Client
 from swarm_common.errors import BrokerUnavailable, NotFound, StreamFull, SwarmError, TaskFailed, UsageError
 from swarm_common.events import Data, Event, decode, encode

@@ -14,7 +14,7 @@ import pytest
 
 from support.brokers import BrokerProcess
 from support.making import event
-from swarm_cli.commands.run import with_paths
+from swarm_cli.commands.run import prepared
 from swarm_cli.exporting import export_runs
 from swarm_cli.importing import import_file
 from swarm_common import Client, datafiles
@@ -193,10 +193,12 @@ async def test_a_parameter_is_a_path_where_the_coordinator_says_so(broker_server
     given = {"data": "people.csv", "target": "income", "folds": 3}
     request = Requested(suite="ensemble", scenario="file", params=given)
     async with Client(settings=Settings(nats_url=broker_server.url)) as client:
-        assert await with_paths(client, request) == given  # nobody answers: the request waits for who does
+        # Nobody answers: the request waits for who does.
+        assert (await prepared(client, request, yes=False)).params == given
         answering = await client.broker.nc.subscribe("query.coordinator.suites", cb=answer)
         await client.broker.nc.flush()
-        assert await with_paths(client, request) == {**given, "data": Path("people.csv")}
+        found = await prepared(client, request, yes=False)
+        assert found.params == {**given, "data": Path("people.csv")}
         await answering.unsubscribe()
 
 

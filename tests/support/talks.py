@@ -41,8 +41,12 @@ def play(
     seed: int = 42,
     order: int = 0,
     posed: Sequence[Item] = (),
+    budget: int | None = None,
 ) -> list[Event]:
-    """Return the events of a run, from its request to its end; ``posed`` are questions in place of a family's."""
+    """Return the events of a run, from its request to its end.
+
+    ``posed`` are questions in place of a family's; after ``budget`` turns the others find the run's budget spent.
+    """
     body = {"suite": "coordination", "scenario": scenario, "params": dict(params), "seed": seed}
     log: list[Event] = []
     now = _NOW_NS
@@ -73,12 +77,16 @@ def play(
             task = event.data
             assert isinstance(task, TaskScheduled)
             now += int(_TURN_S * 1e9)
-            results[task.task] = _done(task, results, speak, posed)
+            turns = sum(isinstance(data, Acted) for data in results.values())
+            spent = budget is not None and turns >= budget
+            results[task.task] = _done(task, results, speak, posed, spent=spent)
             state = evolve(state, record(results[task.task], event.id))
     return log
 
 
-def _done(task: TaskScheduled, results: Mapping[str, Data], speak: Speak, posed: Sequence[Item]) -> Data:
+def _done(
+    task: TaskScheduled, results: Mapping[str, Data], speak: Speak, posed: Sequence[Item], *, spent: bool
+) -> Data:
     inputs = [results[name] for name in task.needs]
     questions = [data for data in inputs if isinstance(data, TasksPosed)]
     acted = {data.task: data for data in inputs if isinstance(data, Acted)}
@@ -90,7 +98,7 @@ def _done(task: TaskScheduled, results: Mapping[str, Data], speak: Speak, posed:
         return posing.graded(task.task, read(task.params, posing.GradeParams), questions[0], acted)
     item = questions[0].items[task.params["item"]]
     heard = [acted[name] for name in task.params.get("hears", ())]
-    text = speak(task.params, item, heard)
+    text = "" if spent else speak(task.params, item, heard)
     return Acted(
         task=task.task,
         agent=task.params["agent"],
@@ -102,7 +110,8 @@ def _done(task: TaskScheduled, results: Mapping[str, Data], speak: Speak, posed:
         text=text,
         calls=1,
         usage=Usage(input=10 + 5 * len(heard) + 10 * len(task.params.get("parts", ())), output=1),
-        trouble=None if text else "timeout",
+        trouble="budget_spent" if spent else None if text else "timeout",
+        why="nothing is left" if spent else "",
         model_s=0.8 * _TURN_S,
         elapsed_s=_TURN_S,
         worker="test",

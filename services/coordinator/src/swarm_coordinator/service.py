@@ -25,10 +25,12 @@ from swarm_common.runtime.consumer import ACK_WAIT_S, Delivery
 from swarm_common.runtime.context import Context
 from swarm_common.runtime.worker import FULL_AGAIN_S
 from swarm_coordinator.engine import Engine
+from swarm_coordinator.plans import complete_params, find_scenario
 from swarm_coordinator.replay import decide_again
 from swarm_coordinator.requests import read_request
 from swarm_coordinator.suites import SUITES
 from swarm_coordinator.suites.coordination.data import listed
+from swarm_coordinator.suites.coordination.estimating import Shape, estimate
 from swarm_coordinator.wakeups import Wakeups
 
 log = structlog.get_logger(__name__)
@@ -217,6 +219,24 @@ async def _suites(_: Context, given: dict[str, Any]) -> Any:  # noqa: ARG001 - t
         }
         for suite in SUITES.values()
     ]
+
+
+@service.query("estimate")
+async def _estimate(_: Context, given: dict[str, Any]) -> Any:
+    """Return what a run of `coordination` will ask for; `items` and `guide` are as model-agent outlines them."""
+    suite = SUITES["coordination"]
+    scenario = find_scenario(suite, str(given.get("scenario", "")))
+    params = complete_params(scenario, given.get("params", {}))
+    try:
+        shapes = msgspec.convert(given.get("items", ()), tuple[Shape, ...])
+    except msgspec.ValidationError as error:
+        raise UsageError(f"items: {error}", field="items") from None
+    if not shapes:
+        raise UsageError("items is empty; it needs one question at least", field="items")
+    guide, seed = int(given.get("guide", 0)), int(given.get("seed", 0))
+    # In a thread: a large plan takes a moment, and runs want decisions meanwhile.
+    found = await asyncio.to_thread(estimate, suite, scenario.name, params, seed, shapes, guide)
+    return msgspec.to_builtins(found)
 
 
 @service.query("roles")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,6 +26,7 @@ from swarm_model_agent.wire import decode_answer, events_of, job
 
 if TYPE_CHECKING:
     from swarm_model_agent.executors.choosing import Executors
+    from swarm_model_agent.families.posing import PoseParams
 
 service = Service("model_agent", "agent", description="Does the work: trains and predicts with models.")
 pool = WarmPool()

@@ -14,6 +14,7 @@ import typer
 from swarm_cli import context, output
 from swarm_cli.commands import single
 from swarm_cli.connect import client, run_async
+from swarm_cli.consent import agreed
 from swarm_cli.options import Json, Session
 from swarm_cli.progress import Show, progress
 from swarm_cli.result import show_result
@@ -52,6 +53,9 @@ def run(
     timeout: Annotated[
         float | None, typer.Option(help="Longest life of the run, in seconds.", metavar="S")
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask an endpoint that may cost money without a budget.")
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 where a target is missed.")] = False,
     report: Annotated[bool, typer.Option(help="Write the HTML report.")] = True,
     json: Json = False,
@@ -61,8 +65,11 @@ def run(
     A parameter that is a file (`-p data=people.csv`) is uploaded, 256 MiB at most; `-p own=@roles.toml` gives a file's
     text.
 
-    Exit codes: 0 done; 1 failed, cancelled, or a target missed with --check; 2 rejected; 130 interrupted, and the run
-    is then cancelled.
+    Where agents would ask an endpoint that may cost money, what that comes to is printed first, and the run needs --yes
+    or a budget (`-p budget_usd=1.50`, `-p budget_tokens=100000`).
+
+    Exit codes: 0 done; 1 failed, cancelled, or a target missed with --check; 2 rejected, or no word on what it may
+    cost; 3 stopped with a part of its work, as by a budget; 130 interrupted, and the run is then cancelled.
     """
     request = Requested(
         suite=suite,
@@ -79,7 +86,7 @@ def run(
         output.note(f"The embedded stack is ready after {started.seconds:.2f} s at {started.state.nats_url}.")
     if simulate:
         request = msgspec.structs.replace(request, scenario=run_async(_simulation(settings, suite, scenario)))
-    view, written = run_async(_run(settings, request, json=json, report=report and not json))
+    view, written = run_async(_run(settings, request, json=json, report=report and not json, yes=yes))
     if json:
         output.emit(view.summary())
     else:
@@ -128,22 +135,42 @@ def exit_code(view: RunView, *, check: bool) -> int:
     """Return what the command exits with for a run that is over."""
     if view.status == "rejected":
         return 2
+    if view.stopped:
+        return 3
     if view.status != "completed" or (check and not view.good):
         return 1
     return 0
 
 
 async def _run(
-    settings: Settings, request: Requested, *, json: bool, report: bool
+    settings: Settings, request: Requested, *, json: bool, report: bool, yes: bool = False
 ) -> tuple[RunView, Path | None]:
     async with client(settings) as swarm:
-        request = msgspec.structs.replace(request, params=await with_paths(swarm, request))
+        request = await prepared(swarm, request, yes=yes)
         with progress(quiet=json) as show:
             view = await _follow(swarm, request, show)
         written = None
         if report and view.status == "completed":
             written = await _write_report(swarm, view, settings)
         return view, written
+
+
+async def prepared(swarm: Client, request: Requested, *, yes: bool) -> Requested:
+    """Return the request with its files as paths, and with the user's word on what it may cost.
+
+    Raises:
+        UsageError: It would ask an endpoint that may cost money, and nobody has agreed to that.
+    """
+    try:
+        suites: list[dict[str, Any]] = await swarm.query("coordinator", "suites")
+    except BrokerUnavailable:
+        return request  # nobody says what is a file, and what may cost
+    params = with_paths(suites, request)
+    request = msgspec.structs.replace(request, params=params)
+    if isinstance(params.get("tasks"), Path):  # its questions are looked at before the run
+        file = await swarm.upload(params["tasks"], "params.tasks")
+        request = msgspec.structs.replace(request, params={**params, "tasks": str(file)})
+    return await agreed(swarm, request, suites, yes=yes)
 
 
 async def _simulation(settings: Settings, suite: str, scenario: str) -> str:
@@ -176,20 +203,13 @@ def simulation(suites: Sequence[Mapping[str, Any]], suite: str, scenario: str = 
     return SIMULATION
 
 
-async def with_paths(swarm: Client, request: Requested) -> dict[str, Any]:
+def with_paths(suites: Sequence[Mapping[str, Any]], request: Requested) -> dict[str, Any]:
     """Return the parameters with a path for each that the scenario declares to be a file, so that it is uploaded.
 
-    What a request already names by its content stays. Where no coordinator says what is a file, all stays.
+    What a request already names by its content stays.
     """
-    params = request.params
-    if not any(isinstance(value, str) for value in params.values()):
-        return params
-    try:
-        suites: list[dict[str, Any]] = await swarm.query("coordinator", "suites")
-    except BrokerUnavailable:
-        return params
     files = file_params(suites, request.suite, request.scenario)
-    return {name: as_path(value) if name in files else value for name, value in params.items()}
+    return {name: as_path(value) if name in files else value for name, value in request.params.items()}
 
 
 def as_path(value: Any) -> Any:

@@ -51,11 +51,12 @@ def step(arms: Iterable[Arm], setup: Setup, sofar: SoFar) -> Step | Finish | Non
 
 def stopped_by(sofar: SoFar) -> str:
     """Return why the run stops before its end, as a turn says that found its budget spent; empty where none did."""
-    for name in sorted(sofar.results):
-        data = sofar.results[name].data
-        if isinstance(data, Acted) and data.trouble == "budget_spent":
-            return data.why
-    return ""
+    found = (
+        (name, fact.data.why)
+        for name, fact in sofar.results.items()
+        if isinstance(fact.data, Acted) and fact.data.trouble == "budget_spent"
+    )
+    return min(found, default=("", ""))[1]
 
 
 def _stop(arms: Sequence[Arm], setup: Setup, sofar: SoFar, why: str) -> Step | Finish:
@@ -86,7 +87,7 @@ def _stop(arms: Sequence[Arm], setup: Setup, sofar: SoFar, why: str) -> Step | F
         unit="count",
         better="lower",
         n=len(done),
-        estimator=f"the run ended before its work was done, after {len(done)} of {len(arms)} arms: {why}",
+        estimator=f"the run ended before its work was done, after {len(done)} arms, the last in part: {why}",
     )
     return msgspec.structs.replace(found, metrics=(*found.metrics, metric), stopped=why)
 

@@ -157,11 +157,11 @@ def strategy_param(default: str = AUTO) -> Param:
     )
 
 
-REPEATS = False
-"""Whether whole runs of the embedded model are known to give one digest. It is set up to answer alike, but runs have
-not been held against each other often enough. A recording gives the same."""
 OUTSIDERS: dict[str, tuple[str, ...]] = {"executor": OUTSIDE}
-"""For ``timed_with``."""
+"""For ``timed_with``. The embedded model says the same each time, and so does a recording."""
+TIMED_BY = ("budget_usd", "budget_tokens", "tools")
+"""For ``timed_by``. Where a budget ends a run depends on which calls came first, and what a file of the run's directory
+holds on who wrote last."""
 TARGETS = (
     Target(metric="silent", op="==", target=0),
     Target(metric="off_graph", op="==", target=0),
@@ -180,7 +180,8 @@ def setup_of(sofar: SoFar) -> Setup:
     if params["executor"] in PAID and not agreed:
         raise UsageError(
             f"executor {params['executor']} costs money; say with -p budget_usd=1.50 or -p "
-            "budget_tokens=100000 what the run may spend, or with --yes (-p consent=true) that it may be asked whatever it costs",
+            "budget_tokens=100000 what the run may spend, or with --yes (-p consent=true) that it may be asked "
+            "whatever it costs",
             field="params.budget_usd",
             allowed="a number of US dollars",
         )

@@ -41,6 +41,6 @@ SCENARIO = Scenario(
     ),
     targets=shared.TARGETS,
     timeout_s=7200.0,
-    deterministic=shared.REPEATS,
+    timed_by=shared.TIMED_BY,
     timed_with=shared.OUTSIDERS,
 )

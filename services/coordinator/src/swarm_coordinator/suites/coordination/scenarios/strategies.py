@@ -83,6 +83,6 @@ SCENARIO = Scenario(
     ),
     targets=shared.TARGETS,
     timeout_s=3600.0,
-    deterministic=shared.REPEATS,
+    timed_by=shared.TIMED_BY,
     timed_with=shared.OUTSIDERS,
 )

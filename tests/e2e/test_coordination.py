@@ -75,6 +75,24 @@ def test_a_recording_gives_the_same_run_without_a_model(swarm: Stack, live: dict
     assert "equal" in swarm.swarm("replay", "--decide", again["run"])
 
 
+def test_the_same_seed_gives_the_same_digest_whatever_the_model_has_in_its_cache(
+    swarm: Stack, live: dict[str, Any]
+) -> None:
+    again = json.loads(swarm.swarm("run", "coordination", *SMALL, "--check", "--json", timeout_s=240.0))
+    assert (again["digest"], again["deterministic"]) == (live["digest"], True)
+    first, second = (
+        {call["task"]: call for call in log(swarm, run, "agent.called")}
+        for run in (live["run"], again["run"])
+    )
+    assert not any(call.get("recorded") for call in second.values())
+    assert {name: call["text"] for name, call in second.items()} == {
+        name: call["text"] for name, call in first.items()
+    }
+    # Otherwise nothing was tried: what was read anew then is read from the cache now.
+    cached = [sum(call["usage"]["cache_read"] for call in calls.values()) for calls in (first, second)]
+    assert cached[0] < cached[1]
+
+
 def test_what_was_not_recorded_is_an_error_and_no_fallback(swarm: Stack, live: dict[str, Any]) -> None:
     asked = ask(
         swarm,

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from support.talks import Speak, play
 from swarm_common.events import Event
 from swarm_common.events.agent import Acted, Item
 from swarm_common.events.benchmark import Completed, Failed, Rejected, TaskScheduled
 from swarm_common.llm import Choices
+from swarm_coordinator.plans import Scenario
 from swarm_coordinator.suites import SUITES
 from swarm_coordinator.suites.coordination.data import AUTO
 from swarm_coordinator.suites.coordination.data import own as own_book
@@ -437,13 +437,18 @@ def test_without_answers_there_is_no_result() -> None:
     assert not all(target.met for target in completed(log).targets)
 
 
-def test_what_leaves_the_machine_is_marked_as_not_repeatable() -> None:
-    scenario = SUITES["coordination"].scenarios[0]
+@pytest.mark.parametrize("scenario", SUITES["coordination"].scenarios, ids=lambda one: one.name)
+def test_a_run_repeats_unless_it_leaves_the_machine_or_depends_on_who_was_first(scenario: Scenario) -> None:
     params = {param.name: param.default for param in scenario.params}
-    assert not scenario.repeats(params)  # the embedded model's cache: see params.REPEATS
-    sure = replace(scenario, deterministic=True)
-    assert sure.repeats(params)
-    assert not sure.repeats(params | {"executor": "openai"})
+    assert scenario.repeats(params)
+    assert scenario.repeats(params | {"executor": "embedded", "temperature": 0.7})
+    for change in (
+        *({"executor": executor} for executor in ("openai", "anthropic", "claude-code")),
+        {"tools": True},
+        {"budget_tokens": 1000},
+        {"budget_usd": 0.5},
+    ):
+        assert not scenario.repeats(params | change)
 
 
 # --- the guide --------------------------------------------------------------------------------------------

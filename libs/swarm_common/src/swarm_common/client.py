@@ -22,6 +22,7 @@ import msgspec
 import nats.errors
 
 from swarm_common import datafiles
+from swarm_common.asking import Asking
 from swarm_common.datafiles import DataFile
 from swarm_common.errors import BrokerUnavailable, NotFound, RunFailed, SwarmError, UsageError
 from swarm_common.events import Event, Metric
@@ -67,8 +68,8 @@ class Run(msgspec.Struct, frozen=True):
         return self.view.digest
 
 
-class Client:
-    """Requests runs and reads the log. Use it as an async context manager."""
+class Client(Asking):
+    """Requests runs, reads the log and asks metrics. Use it as an async context manager."""
 
     def __init__(
         self, nats_url: str = "", *, settings: Settings | None = None, timeout_s: float = 5.0

@@ -136,8 +136,8 @@ def history(connection: sqlite3.Connection, given: Mapping[str, Any]) -> dict[st
 def samples(connection: sqlite3.Connection, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``samples``: single measurements, in the order of runs, names, and the log.
 
-    A row is what one event tells of one quantity, with its ``values`` from the ``place``-th on, counted from 0; ``limit``
-    counts values.
+    A row is what one event tells of one quantity, with its ``values`` from the ``place``-th on (of 0, 1, ...);
+    ``limit`` counts values.
     """
     asking.only(given, *OF_SAMPLES, *TIMES, "limit", "cursor")
     left = asking.limit(given, most=_MOST_VALUES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -44,7 +44,7 @@ def summary(connection: sqlite3.Connection, given: Mapping[str, Any]) -> dict[st
     for group in sorted(sums):
         one = sums[group]
         if exact:
-            ordered = sorted(values[group])
+            ordered = values[group]
             quantiles = [ordered[max(1, math.ceil(share * one.n)) - 1] for share in shares]
         else:
             spread = Spread(one.spreads)
@@ -72,13 +72,17 @@ def summaries_query(where: Condition) -> str:
     )
 
 
-def values_query(where: Condition) -> str:
-    """Return the statement that reads the values themselves."""
+def sets_query(where: Condition) -> str:
+    """Return the statement that finds the sets whose values are to be read."""
     columns = ", ".join(f"sets.{name}" for name in _GROUP)
     return (
-        f"SELECT {columns}, value FROM runs CROSS JOIN sets USING (run)"  # noqa: S608 - values are bound
-        f" CROSS JOIN samples USING (seq, part) {where.where}"
+        f"SELECT sets.seq, sets.part, {columns} FROM runs CROSS JOIN sets USING (run)"  # noqa: S608 - values are bound
+        f" {where.where}"
     )
+
+
+#: The statement that reads the values of one of them.
+VALUES_QUERY = "SELECT value FROM samples WHERE seq = ? AND part = ?"
 
 
 def _condition(given: Mapping[str, Any], table: str) -> Condition:
@@ -87,8 +91,9 @@ def _condition(given: Mapping[str, Any], table: str) -> Condition:
 
 def _sums(connection: sqlite3.Connection, where: Condition) -> dict[Group, _Sum]:
     found: dict[Group, _Sum] = {}
-    for row in connection.execute(summaries_query(where), where.values):
-        *group, n, total, low, high, spread = row
+    for *group, n, total, low, high, spread in _bare(connection).execute(
+        summaries_query(where), where.values
+    ):
         one = found.setdefault(tuple(group), _Sum())
         one.n += n
         one.total += total
@@ -97,9 +102,18 @@ def _sums(connection: sqlite3.Connection, where: Condition) -> dict[Group, _Sum]
     return found
 
 
+def _bare(connection: sqlite3.Connection) -> sqlite3.Cursor:
+    """Return a cursor that gives tuples: rows with names cost as much again as reading them."""
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    return cursor
+
+
 def _values(connection: sqlite3.Connection, where: Condition) -> dict[Group, list[float]]:
+    """Return the values themselves, sorted: all that the sets hold, read set by set."""
     found: dict[Group, list[float]] = {}
-    rows: Iterable[Sequence[Any]] = connection.execute(values_query(where), where.values)
-    for *group, value in rows:
-        found.setdefault(tuple(group), []).append(value)
-    return found
+    read = _bare(connection)
+    for seq, part, *group in read.execute(sets_query(where), where.values).fetchall():
+        values = found.setdefault(tuple(group), [])
+        values += [value for (value,) in read.execute(VALUES_QUERY, (seq, part))]
+    return {group: sorted(values) for group, values in found.items()}

@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 Query = Callable[[sqlite3.Connection, Mapping[str, Any]], Any]
 #: Queries at once; SQLite lets them read while the view is written.
 _READERS = 2
+_MAPPED = 256 * 1024 * 1024
 #: How long a query waits for a view that is being read from the log before it is answered with what there is.
 PATIENCE_S = 0.5
 _LOOK_S = 0.02
@@ -56,6 +57,7 @@ class Reader:
         )
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA query_only = ON")
+        connection.execute(f"PRAGMA mmap_size = {_MAPPED}")  # a system call for each page took half the time
         self._own.connection = connection
         self._connections.append(connection)
 

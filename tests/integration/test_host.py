@@ -612,7 +612,8 @@ async def test_a_service_is_discovered_with_its_state(
     reply = await client.broker.nc.request(f"$SRV.INFO.swarm-echo_{run}", b"", timeout=5)
     info = msgspec.json.decode(reply.data)
     assert info["metadata"]["service"] == f"echo_{run}"
-    assert [endpoint["subject"] for endpoint in info["endpoints"]] == [f"query.echo_{run}.health"]
+    clock = live.clock_subject(f"echo_{run}", hosts[0].context.instance)
+    assert {endpoint["subject"] for endpoint in info["endpoints"]} == {f"query.echo_{run}.health", clock}
 
 
 # -- beginning, sharing, ending ----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from swarm_cli import output, render
 from swarm_cli.coordination import coordination_of, show_coordination
 from swarm_cli.hive import hive_of, show_hive, tells
 from swarm_cli.leaderboard import board_of, show_board
+from swarm_cli.neural import neural_of, show_neural
 from swarm_cli.render import Cell
 from swarm_common.events import JudgedTarget, Metric
 from swarm_common.runs import RunView
@@ -44,8 +45,8 @@ def show_result(view: RunView) -> None:
 
 def _show_measured(view: RunView) -> None:
     """Print the metrics, and the tables of the suite."""
-    hive, coordination = hive_of(view), coordination_of(view)
-    tables = hive is not None or coordination is not None
+    hive, coordination, neural = hive_of(view), coordination_of(view), neural_of(view)
+    tables = any(one is not None for one in (hive, coordination, neural))
     shown = [one for one in view.metrics if not (tables and tells(one.name))]
     if view.metrics:
         render.table(
@@ -60,6 +61,8 @@ def _show_measured(view: RunView) -> None:
         show_coordination(coordination)
     if hive is not None:
         show_hive(hive, example=view.suite == "hive")
+    if neural is not None:
+        show_neural(neural)
 
 
 def headline(view: RunView) -> str:

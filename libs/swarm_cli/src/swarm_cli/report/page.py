@@ -15,8 +15,9 @@ from swarm_cli import render
 from swarm_cli.coordination import coordination_of
 from swarm_cli.hive import hive_of, tells
 from swarm_cli.leaderboard import Arm, Board, Strategy, beside_text, board_of, mark, verdict_text
+from swarm_cli.neural import neural_of
 from swarm_cli.progress import describe
-from swarm_cli.report import charts, coordination_charts, hive_charts, model_charts
+from swarm_cli.report import charts, coordination_charts, hive_charts, model_charts, neural_charts
 from swarm_cli.report.diagnosis import diagnose
 from swarm_cli.report.facts import Ensemble, ensembles
 from swarm_cli.report.workers import pieces
@@ -55,11 +56,12 @@ def page(view: RunView, events: Sequence[Event]) -> str:
     template = environment.from_string(
         resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     )
-    hive, coordination = hive_of(view), coordination_of(view)
+    hive, coordination, neural = hive_of(view), coordination_of(view), neural_of(view)
     return template.render(
         _content(view, events),
         hive="" if hive is None else hive_charts.section(hive, environment),
         coordination="" if coordination is None else coordination_charts.section(coordination, environment),
+        neural="" if neural is None else neural_charts.section(neural, environment),
     )
 
 
@@ -71,7 +73,7 @@ def _content(view: RunView, events: Sequence[Event]) -> dict[str, Any]:
     found = [] if told else ensembles(events)
     work = pieces(events)
     best = view.summary()["best_known"]
-    tables = hive_of(view) is not None or coordination_of(view) is not None
+    tables = any(of(view) is not None for of in (hive_of, coordination_of, neural_of))
     several = [one for one in view.metrics if tables and tells(one.name)]
     metrics = [one for one in view.metrics if one not in several]
     return {

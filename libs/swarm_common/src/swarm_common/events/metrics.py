@@ -9,7 +9,7 @@ import msgspec
 from swarm_common.events.measuring import MEASURED_VOLATILE, MeasuredData
 from swarm_common.events.registry import Data, event
 from swarm_common.events.task import TaskFailedData
-from swarm_common.events.values import Better, Metric
+from swarm_common.events.values import Better, Metric, Samples
 
 Verdict = Literal["better", "worse", "no difference shown"]
 
@@ -161,6 +161,94 @@ class CurveFitted(Data, frozen=True, kw_only=True):
     """By growth: root mean square of what is left of log time, when it is fitted."""
     verdict: str
     """``kept``, ``steeper``, ``undecided``; ``not promised`` where nothing is."""
+    elapsed_s: float
+
+
+@event("metrics.overhead_measured", concludes=True, volatile=("samples", "elapsed_s"))
+class OverheadMeasured(Data, frozen=True, kw_only=True):
+    """The same empty tasks were done with nothing measured beside, and with one thing after the other measured."""
+
+    task: str
+    tasks: int
+    """In each block."""
+    rounds: int
+    """Blocks of each condition; in each round every condition has one, in an order that is drawn."""
+    conditions: tuple[str, ...]
+    """The first is the one with nothing measured."""
+    spans: dict[str, int]
+    """By condition: spans that a collector took, over all rounds."""
+    samples: tuple[Samples, ...]
+    """``task_cpu`` and ``task_time`` of each condition, one value a round; ``sample_cpu``, one a sample."""
+    elapsed_s: float
+
+
+GrowthVerdict = Literal["no leak", "suspected", "leak", "too few samples"]
+
+
+class GrowthShown(msgspec.Struct, frozen=True, kw_only=True):
+    """What memory after equal portions of work showed; docs/leaks.md says how."""
+
+    samples: int
+    warm_up: int
+    """Samples left out at the beginning."""
+    block: int
+    """Samples of a block."""
+    blocks: int
+    p_value: float | None = None
+    growth: float | None = None
+    """Bytes, over the samples that count."""
+    low: float | None = None
+    """Lower end of Sen's 95 % interval."""
+    high: float | None = None
+    per_sample: float | None = None
+    """Bytes."""
+    reason: str = ""
+
+
+class Grown(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether memory grows with work: single and doubled, each in a fresh process."""
+
+    verdict: GrowthVerdict
+    reason: str
+    ratio: float | None = None
+    """Growth with doubled work over that with single."""
+    single: GrowthShown
+    double: GrowthShown
+
+
+class Grew(msgspec.Struct, frozen=True, kw_only=True):
+    """Where in the code memory was taken that was not given back (``tracemalloc``)."""
+
+    where: str
+    """File of ours or of a library, and line: ``msgspec/__init__.py:12``."""
+    bytes: int
+    """More at the end than after the warm-up."""
+    blocks: int
+
+
+@event(
+    "metrics.memory_profiled",
+    concludes=True,
+    volatile=("samples", "grown", "grew", "view_bytes", "elapsed_s"),
+)
+class MemoryProfiled(Data, frozen=True, kw_only=True):
+    """What it costs to keep a view of the log over sessions: the service's own view, on a file of its own."""
+
+    task: str
+    events: int
+    """Events of the log that was kept."""
+    event_bytes: int
+    """Their JSON, in all."""
+    rows: int
+    """Runs in the view afterwards."""
+    portions: int
+    """Equal portions of work, after each of which memory was read."""
+    samples: tuple[Samples, ...]
+    grown: Grown
+    grew: tuple[Grew, ...] = ()
+    """The most first; empty unless asked for."""
+    view_bytes: int
+    """The view's file."""
     elapsed_s: float
 
 

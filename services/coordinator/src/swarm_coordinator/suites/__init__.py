@@ -10,10 +10,12 @@ from swarm_coordinator.suites.ensemble import Ensemble
 from swarm_coordinator.suites.hive import Hive
 from swarm_coordinator.suites.neural import Neural
 from swarm_coordinator.suites.noop import Noop
+from swarm_coordinator.suites.primitives import Primitives
 from swarm_coordinator.suites.quick import Quick
 
 SUITES: Mapping[str, Suite] = {
-    suite.name: suite for suite in (Quick(), Noop(), Ensemble(), Hive(), Coordination(), Neural())
+    suite.name: suite
+    for suite in (Quick(), Noop(), Ensemble(), Hive(), Coordination(), Neural(), Primitives())
 }
 
 __all__ = ["SUITES"]

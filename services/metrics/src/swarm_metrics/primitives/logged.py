@@ -1,14 +1,13 @@
 """Times that are in the log already: how long parts of a run took, from request to result.
 
-A part ends where the coordinator schedules the first task of the next one, and it does so when all results of the
-part are in the log. Begin and end are thus read from one clock, the coordinator's, wherever the work is done; what lies
+A part ends where the coordinator schedules a task that comes after it, and it does so when all results of the part
+are in the log. Begin and end are thus read from one clock, the coordinator's, wherever the work is done; what lies
 between is scheduling, routing, doing, recording and deciding: end to end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -26,6 +25,15 @@ _US_RESOLUTION_NS = 1000.0
 """Times of events are written with microseconds."""
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the run."""
+
+    tasks: tuple[str, ...]
+    """Its tasks; the part begins when the first of these is scheduled."""
+    until: str = ""
+    """The task at whose scheduling it ends, one that comes next; empty: the task that asks."""
+
+
 class LogParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which parts of the run are timed, and what must have come of them: those of a task of kind ``time_log``."""
 
@@ -34,12 +42,9 @@ class LogParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     size: int
     operation: str
     growth: str = ""
-    parts: tuple[tuple[str, ...], ...]
-    """The tasks of each part, in the order of the parts; the first task of a part is scheduled first."""
+    parts: tuple[Part, ...]
     skip: int = 0
     """Parts that come first and are not timed: they warm up."""
-    after: str = ""
-    """The task that ends the last part; empty: the one that asks."""
     same: tuple[tuple[str, str], ...] = ()
     """Pairs of tasks that must have found the same but for their names and times."""
 
@@ -58,14 +63,14 @@ def time_log(task: str, params: LogParams, events: Sequence[Event]) -> Measured:
             scheduled.setdefault(data.task, clock.parse_ns(event.time))
         elif data is not None and data.concludes:
             results.setdefault(getattr(data, "task", ""), event)
-    tasks = _all(params.parts)
+    tasks = {each for part in params.parts for each in part.tasks}
     if missing := sorted(tasks - (results.keys() & scheduled.keys())):
         raise TaskFailed(f"the log has no result of {', '.join(missing[:5])}; nothing can be timed")
     for one, other in params.same:
         if _found(results[one]) != _found(results[other]):
             raise TaskFailed(f"{one} and {other} did the same work and found different things")
-    marks = [scheduled[part[0]] for part in params.parts] + [scheduled[params.after or task]]
-    values = [round((end - begin) / 1e3, 3) for begin, end in pairwise(marks)][params.skip :]
+    lasted = [scheduled[part.until or task] - scheduled[part.tasks[0]] for part in params.parts]
+    values = [round(each / 1e3, 3) for each in lasted[params.skip :]]
     if not values or min(values) < 0.0:
         raise TaskFailed(
             f"parts of {params.scenario} take {values} us: the clock was set back, or no part is timed"
@@ -85,10 +90,6 @@ def time_log(task: str, params: LogParams, events: Sequence[Event]) -> Measured:
         clock=Clock(cost_ns=0.0, resolution_ns=_US_RESOLUTION_NS),
         elapsed_s=sum(values) / 1e6,
     )
-
-
-def _all(parts: Sequence[Sequence[str]]) -> set[str]:
-    return {task for part in parts for task in part}
 
 
 def _found(event: Event) -> Any:

@@ -34,7 +34,6 @@ from swarm_coordinator.decider import (
 )
 from swarm_coordinator.moment import Moment
 from swarm_coordinator.plans import Finish, Step
-from swarm_coordinator.ready import Ready
 from swarm_coordinator.state import TRANSITIONS
 
 
@@ -72,6 +71,35 @@ def test_without_a_limit_cpu_work_waits_for_cores_and_io_work_hardly() -> None:
     io = Story(*(task(f"t{i}") for i in range(PARALLEL["io"] + 40)))
     assert len(io.decide()) == MOST_EVENTS
     assert len(io.go()) == PARALLEL["io"]
+
+
+def test_the_highest_priority_goes_first_whenever_and_of_whatever_kind_it_was_planned() -> None:
+    run = Story(
+        task("low", priority=-1),
+        task("a"),
+        task("first", decides=True, priority=2),
+        task("b"),
+        task("other", kind="other", priority=1),
+        suite=Scripted(Step(tasks=(task("late", priority=1), task("c")))),
+        parallel={"noop": 1},
+    )
+    assert names(run.go()) == ["first", "other"]
+    handed_out = ["first"]
+    while names_now := names(run.done(handed_out[-1]).go()):
+        handed_out += names_now
+    # The planner is asked when what there was room for is handed out: "late" comes behind one that had no priority.
+    assert handed_out == ["first", "a", "late", "b", "c", "low"]
+
+
+def test_a_task_that_is_tried_again_keeps_its_place() -> None:
+    run = Story(task("a"), task("dear", priority=1), task("b"), parallel={"noop": 1})
+    run.go()
+    run.fail("dear")
+    run.go()
+    assert run.state.tasks["dear"].status == "retrying"
+    assert names(run.decide()) == []
+    run.done("a").add(TimerFired(timer="retry-2-dear", due="", task="dear", attempt=2))
+    assert names(run.decide()) == ["dear"]
 
 
 def test_a_task_waits_for_all_it_needs() -> None:
@@ -116,9 +144,17 @@ def test_a_planner_may_wait_and_is_asked_again_when_all_is_done() -> None:
         ((task("a"),), "plans a twice"),
         ((task("b"), task("b")), "plans b twice"),
         ((task("b", after=("z",)),), "plans b, which needs z, and that is no task"),
+        (
+            (task("b"), task("c", after=("b", "e")), task("d", after=("c",)), task("e", after=("d",))),
+            "plans tasks that wait for each other: c needs e needs d needs c",
+        ),
+        ((task("b", after=("b",)),), "plans tasks that wait for each other: b needs b"),
     ],
 )
 def test_a_planner_whose_tasks_could_never_end_fails_the_run(planned: tuple[Task, ...], why: str) -> None:
+    (failed,) = Story(*planned, *([task("a")] if planned == (task("a"),) else [])).decide()
+    assert isinstance(failed, Failed)
+    assert why in failed.reason
     run = Story(task("a"), suite=Scripted(Step(tasks=planned)))
     run.go()
     (failed,) = run.done("a").decide()
@@ -206,7 +242,7 @@ def test_a_late_result_ends_a_task_wherever_it_is(when: str) -> None:
         run.go()
     (completed,) = run.done("a").decide()
     assert isinstance(completed, Completed)
-    assert sum(run.state.in_flight.values()) == 0
+    assert sum(run.state.schedule.running.values()) == 0
     assert set(run.state.timers) == {"deadline"}
 
 
@@ -215,7 +251,7 @@ def test_what_comes_after_the_result_changes_nothing(second: str) -> None:
     run = Story(task("a"), task("b"))
     run.go()
     run.done("a")
-    before = run.state.tasks, run.state.results, run.state.open, run.state.in_flight
+    before = run.state.tasks, run.state.results, run.state.open, run.state.schedule.running
     match second:
         case "result":
             run.done("a", index=99)
@@ -223,7 +259,7 @@ def test_what_comes_after_the_result_changes_nothing(second: str) -> None:
             run.fail("a")
         case _:
             run.add(TaskAbandoned(task="a", attempt=1, reason="x"))
-    assert (run.state.tasks, run.state.results, run.state.open, run.state.in_flight) == before
+    assert (run.state.tasks, run.state.results, run.state.open, run.state.schedule.running) == before
     assert run.decide() == ()
 
 
@@ -396,20 +432,3 @@ def test_every_status_is_reached_and_left_by_the_table() -> None:
     reached = {to for _, _, to in TRANSITIONS}
     assert reached == {"ready", "in_flight", "done", "failed", "retrying"}
     assert {start for start, _, _ in TRANSITIONS} == {"waiting", "ready", "in_flight", "failed", "retrying"}
-
-
-@given(st.lists(st.integers(0, 30), unique=True, max_size=20), st.data())
-def test_ready_tasks_are_a_sorted_set(indices: list[int], data: Any) -> None:
-    planned = sorted(indices)
-    ready, model = Ready().extend(planned), set(planned)
-    for _ in range(data.draw(st.integers(0, 30))):
-        index = data.draw(st.integers(0, 30))
-        if index in model:
-            ready, model = ready.remove(index), model - {index}
-        elif data.draw(st.booleans()):
-            ready, model = ready.add(index), model | {index}
-        else:
-            ready = ready.remove(index)
-        count = data.draw(st.integers(0, 5))
-        assert ready.first(count) == sorted(model)[:count]
-        assert len(ready) == len(model)

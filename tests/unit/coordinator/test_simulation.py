@@ -40,10 +40,10 @@ def check(events: Sequence[Event]) -> RunState:
         before, state = state, evolve(state, event)
         check_state(state)
         if before.over:
-            assert (state.tasks, state.results, state.in_flight) == (
+            assert (state.tasks, state.results, state.schedule.running) == (
                 before.tasks,
                 before.results,
-                before.in_flight,
+                before.schedule.running,
             )
     return state
 
@@ -51,10 +51,10 @@ def check(events: Sequence[Event]) -> RunState:
 def check_state(state: RunState) -> None:
     by_status = Counter((task.spec.kind, task.status) for task in state.tasks.values())
     statuses = Counter(task.status for task in state.tasks.values())
-    for kind, count in state.in_flight.items():
+    for kind, count in state.schedule.running.items():
         assert count == by_status[kind, "in_flight"] >= 0
-    assert sum(state.in_flight.values()) == statuses["in_flight"]
-    assert sum(len(ready) for ready in state.ready.values()) == statuses["ready"]
+    assert sum(state.schedule.running.values()) == statuses["in_flight"]
+    assert len(state.schedule) == statuses["ready"]
     assert len(state.failed) == statuses["failed"]
     assert len([name for name in state.timers if name.startswith("retry-")]) == statuses["retrying"]
     assert state.open == len(state.tasks) - statuses["done"]

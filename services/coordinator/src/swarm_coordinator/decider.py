@@ -7,7 +7,7 @@ two coordinators at once, lead to the same decisions (docs/decisions/0003).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TypedDict
 
 from swarm_common import clock
@@ -25,6 +25,8 @@ from swarm_common.events.values import Lane
 from swarm_coordinator.moment import Moment
 from swarm_coordinator.plans import Finish, SoFar, Suite
 from swarm_coordinator.state import RunState, Specs, TaskState, evolve, run_digest
+from swarm_primitives.graphs import cycle
+from swarm_primitives.queues import Entry
 
 __all__ = ["RunState", "decide", "evolve"]
 
@@ -51,6 +53,8 @@ def decide(state: RunState, moment: Moment, suites: Mapping[str, Suite]) -> tupl
                 **_duration(state, moment),
             ),
         )
+    if state.attempts == 0 and (wrong := cannot_be_planned(started.tasks)):
+        return (_planned_wrong(state, moment, wrong),)
     verdicts = _verdicts(state, moment)
     if verdicts and isinstance(verdicts[-1], Failed):
         return verdicts[-1:]
@@ -84,15 +88,13 @@ def _verdicts(state: RunState, moment: Moment) -> tuple[Data, ...]:
 
 
 def _schedule(state: RunState) -> list[Data]:
-    """Return the ready tasks for which there is room, in the order in which they were planned."""
-    found: list[int] = []
-    for kind, ready in state.ready.items():
-        if len(ready):
-            lane = state.tasks[state.names[ready.first(1)[0]]].spec.lane
-            room = _parallel(state, kind, lane) - state.in_flight.get(kind, 0)
-            found += ready.first(min(room, MOST_EVENTS)) if room > 0 else []
-    found.sort()
-    return [_scheduled(state.tasks[state.names[index]], _seed(state)) for index in found[:MOST_EVENTS]]
+    """Return the ready tasks for which there is room: the highest priority first, then in the order of planning."""
+
+    def limit(kind: str, first: Entry) -> int:
+        return _parallel(state, kind, state.tasks[first[-1]].spec.lane)
+
+    found = state.schedule.due(limit, MOST_EVENTS)
+    return [_scheduled(state.tasks[name], _seed(state)) for *_, name in found]
 
 
 def _scheduled(task: TaskState, seed: int) -> TaskScheduled:
@@ -137,26 +139,33 @@ def _ask(state: RunState, moment: Moment, suites: Mapping[str, Suite]) -> tuple[
             else Failed(reason="no work was done", **duration),
         )
     if answer.tasks:
-        if wrong := _cannot_be_planned(state, answer.tasks):
-            return (Failed(reason=f"the planner of suite {started.suite} {wrong}", **duration),)
+        if wrong := cannot_be_planned(answer.tasks, state.tasks):
+            return (_planned_wrong(state, moment, wrong),)
         return (Planned(step=state.step, tasks=answer.tasks),)
     if state.open == 0:
         return (Failed(reason="the planner neither ends the run nor adds tasks", **duration),)
     return ()
 
 
-def _cannot_be_planned(state: RunState, tasks: Sequence[Task]) -> str:
-    """Say what is wrong with tasks: one that is there already, or a need that nobody meets. Either would never end."""
+def cannot_be_planned(tasks: Sequence[Task], planned: Container[str] = ()) -> str:
+    """Say what is wrong with tasks: there already, or with a need that nobody meets. Such a run would never end."""
     known = set()
     for task in tasks:
-        if task.id in state.tasks or task.id in known:
+        if task.id in planned or task.id in known:
             return f"plans {task.id} twice"
         known.add(task.id)
     for task in tasks:
         for need in task.after:
-            if need not in known and need not in state.tasks:
+            if need not in known and need not in planned:
                 return f"plans {task.id}, which needs {need}, and that is no task"
+    if circle := cycle({task.id: task.after for task in tasks if task.after}):
+        return f"plans tasks that wait for each other: {' needs '.join((*circle, circle[0]))}"
     return ""
+
+
+def _planned_wrong(state: RunState, moment: Moment, what: str) -> Failed:
+    suite = state.started.suite if state.started is not None else ""
+    return Failed(reason=f"the planner of suite {suite} {what}", **_duration(state, moment))
 
 
 def _so_far(state: RunState, started: Started, elapsed_s: float) -> SoFar:

@@ -25,7 +25,8 @@ from swarm_common.events.benchmark import (
 from swarm_common.events.task import TaskFailedData
 from swarm_common.log.files import chain
 from swarm_coordinator.plans import Fact
-from swarm_coordinator.ready import Ready
+from swarm_primitives.queues import Entry
+from swarm_primitives.scheduling import Scheduler
 
 TaskStatus = Literal["waiting", "ready", "in_flight", "failed", "retrying", "done"]
 
@@ -54,13 +55,18 @@ class TaskState(msgspec.Struct, frozen=True, gc=False):
 
     spec: Task
     index: int
-    """Place in the order of planning: what is ready is scheduled in this order."""
+    """Place in the order of planning: of equal priority, what is ready is scheduled in this order."""
     missing: int
     """How many of the tasks it needs have not concluded."""
     status: TaskStatus
     attempt: int = 0
     error: str = ""
     retryable: bool = False
+
+    @property
+    def entry(self) -> Entry:
+        """Where it stands among those that are ready, and its id: the highest priority first, then as planned."""
+        return -self.spec.priority, self.index, self.spec.id
 
 
 class Specs(Mapping[str, Task]):
@@ -88,14 +94,10 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     over: bool = False
     tasks: Map[str, TaskState] = Map()
     dependents: Map[str, tuple[str, ...]] = Map()
-    names: Map[int, str] = Map()
-    """By index: the task's id."""
-    ready: Map[str, Ready] = Map()
-    """By kind."""
+    schedule: Scheduler = Scheduler()
+    """What is ready, and how many tasks are in flight, by kind."""
     failed: Map[int, str] = Map()
     """Tasks whose attempt failed and that wait for a verdict."""
-    in_flight: Map[str, int] = Map()
-    """By kind."""
     timers: Map[str, int] = Map()
     """By name: when it is due (nanoseconds since 1970), for those that have not fired."""
     open: int = 0
@@ -187,36 +189,20 @@ def _own(state: RunState, event: Event, data: Data) -> RunState:
 
 def _plan(state: RunState, tasks: tuple[Task, ...]) -> RunState:
     """Add tasks; those whose needs have all concluded are ready."""
-    ready: dict[str, list[int]] = {}
-    with (
-        state.tasks.mutate() as known,
-        state.names.mutate() as names,
-        state.dependents.mutate() as dependents,
-    ):
+    ready: dict[str, list[Entry]] = {}
+    with state.tasks.mutate() as known, state.dependents.mutate() as dependents:
         for index, spec in enumerate(tasks, len(state.tasks)):
             needs = [name for name in spec.after if name not in state.results]
             for name in needs:
                 dependents[name] = (*dependents.get(name, ()), spec.id)
-            known[spec.id] = TaskState(spec, index, len(needs), "waiting" if needs else "ready")
-            names[index] = spec.id
+            task = known[spec.id] = TaskState(spec, index, len(needs), "waiting" if needs else "ready")
             if not needs:
-                ready.setdefault(spec.kind, []).append(index)
-        state = replace(state, tasks=known.finish(), names=names.finish(), dependents=dependents.finish())
-    for kind, indices in ready.items():
-        state = replace(state, ready=state.ready.set(kind, state.ready.get(kind, Ready()).extend(indices)))
-    return replace(state, open=state.open + len(tasks), step=state.step + 1, ask=False)
-
-
-def _enter(state: RunState, task: TaskState) -> Map[str, Ready]:
-    """Return what is ready with a task added."""
-    kind = task.spec.kind
-    return state.ready.set(kind, state.ready.get(kind, Ready()).add(task.index))
-
-
-def _leave(state: RunState, task: TaskState) -> Map[str, Ready]:
-    """Return what is ready without a task."""
-    kind = task.spec.kind
-    return state.ready.set(kind, state.ready.get(kind, Ready()).remove(task.index))
+                ready.setdefault(spec.kind, []).append(task.entry)
+        state = replace(state, tasks=known.finish(), dependents=dependents.finish())
+    schedule = state.schedule
+    for kind, entries in ready.items():
+        schedule = schedule.extend(kind, entries)
+    return replace(state, schedule=schedule, open=state.open + len(tasks), step=state.step + 1, ask=False)
 
 
 def _scheduled(state: RunState, data: TaskScheduled) -> RunState:
@@ -227,8 +213,7 @@ def _scheduled(state: RunState, data: TaskScheduled) -> RunState:
     return replace(
         state,
         tasks=state.tasks.set(data.task, replace(task, status="in_flight", attempt=data.attempt)),
-        ready=_leave(state, task),
-        in_flight=state.in_flight.set(data.kind, state.in_flight.get(data.kind, 0) + 1),
+        schedule=state.schedule.start(task.spec.kind, task.entry),
         attempts=state.attempts + 1,
     )
 
@@ -258,9 +243,9 @@ def _land(state: RunState, task: TaskState) -> RunState:
     """Take a task out of wherever it was: in flight, ready again, or waiting for a verdict."""
     kind = task.spec.kind
     if task.status == "in_flight":
-        return replace(state, in_flight=state.in_flight.set(kind, state.in_flight[kind] - 1))
+        return replace(state, schedule=state.schedule.stop(kind))
     if task.status == "ready":
-        return replace(state, ready=_leave(state, task))
+        return replace(state, schedule=state.schedule.withdraw(kind, task.entry))
     if task.status == "failed":
         return replace(state, failed=state.failed.delete(task.index))
     return state
@@ -277,7 +262,7 @@ def _release(state: RunState, name: str) -> RunState:
         state = replace(
             state,
             tasks=state.tasks.set(dependent, replace(task, missing=missing, status=status)),
-            ready=state.ready if missing else _enter(state, task),
+            schedule=state.schedule if missing else state.schedule.add(task.spec.kind, task.entry),
         )
     return state
 
@@ -316,7 +301,7 @@ def _fired(state: RunState, data: TimerFired) -> RunState:
     return replace(
         state,
         tasks=state.tasks.set(data.task, replace(task, status="ready")),
-        ready=_enter(state, task),
+        schedule=state.schedule.add(task.spec.kind, task.entry),
     )
 
 

@@ -24,6 +24,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     params: dict[str, Any] = {}
     after: tuple[str, ...] = ()
     """Tasks that must have concluded before; their results are this task's inputs, in this order."""
+    priority: int = 0
+    """Of the tasks that are ready the highest are handed out first, equals in the order in which they were planned."""
     decides: bool = False
     """Whether the planner is asked again when this task has concluded, although others are still open."""
     max_attempts: int = 3

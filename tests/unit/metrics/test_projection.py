@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.measured import measured
 from swarm_common.errors import BrokerUnavailable, InvalidEvent, NotFound
-from swarm_common.events import Data, Event, Metric
+from swarm_common.events import Data, Event, Metric, Samples
 from swarm_common.events.agent import AgentTaskFailed, ModelTrained, TaskDone
 from swarm_common.events.benchmark import (
     Cancelled,
@@ -131,6 +132,11 @@ WHOLE = log_of(
     ]
 )
 
+
+def told(task: str, values: list[float]) -> Data:
+    return measured(task, *(Samples(name=name, unit="us", values=tuple(values)) for name in "xy"))
+
+
 steps = st.lists(
     st.tuples(
         st.sampled_from("ab"),
@@ -141,6 +147,7 @@ steps = st.lists(
             st.builds(failed, st.sampled_from(["t1", "t2"])),
             st.builds(lambda task: TaskDone(task=task), st.sampled_from(["t1", "t2"])),
             st.builds(trained, st.sampled_from(["t1", "t2"])),
+            st.builds(told, st.sampled_from(["t1", "t2"]), st.lists(st.floats(-1e9, 1e9), max_size=4)),
         ),
     ),
     max_size=30,

@@ -37,8 +37,9 @@ CREATE TABLE IF NOT EXISTS runs (
     result        TEXT,           -- JSON
     reason        TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS runs_started ON runs (started, run);
-CREATE INDEX IF NOT EXISTS runs_session ON runs (session, started, run, status, suite);
+-- Unique, as any index that has the key: from that SQLite knows that samples found run by run are in order.
+CREATE UNIQUE INDEX IF NOT EXISTS runs_started ON runs (started, run);
+CREATE UNIQUE INDEX IF NOT EXISTS runs_session ON runs (session, started, run);
 
 CREATE TABLE IF NOT EXISTS tasks (
     run         TEXT NOT NULL,

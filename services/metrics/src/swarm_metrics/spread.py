@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,10 @@ def bound(index: int) -> float:
     if index == 0:
         return 0.0
     exponent, part = divmod(index, _PER_DOUBLING)
-    return math.ldexp(0.5 + part / (2 * _PER_DOUBLING), exponent - _SHIFT)
+    try:
+        return math.ldexp(0.5 + part / (2 * _PER_DOUBLING), exponent - _SHIFT)
+    except OverflowError:  # of the last bucket, whose end would be the first number that is none any more
+        return sys.float_info.max
 
 
 def pack(counts: Mapping[int, int]) -> bytes:
@@ -76,7 +80,7 @@ class Spread:
         index = int(self.buckets[int(np.searchsorted(self.upto, rank))])
         far, near = bound(index), bound(index - (1 if index > 0 else -1))
         # The harmonic middle is as far, relatively, from the one end as from the other.
-        return 0.0 if index == 0 else 2 * far * near / (far + near) if near else far
+        return far * (2 / (1 + far / near)) if near else far
 
     def within(self, limit: float) -> int:
         """Return how many values are at most ``limit``; exact where ``limit`` is the bound of a positive bucket."""

@@ -242,6 +242,15 @@ class OtelTracer:
             attributes["messaging.batch.message_count"] = len(data)
         return self.span(f"send {destination}", cause.traceparent, kind="producer", attributes=attributes)
 
+    @property
+    def sent(self) -> int:
+        """How many spans the collector took."""
+        return self._exporter.sent
+
+    def flush(self) -> None:
+        """Send what waits now, and wait for it."""
+        self._provider.force_flush()
+
     def close(self) -> None:
         """Send what waits, for a moment: nobody waits for a collector that does not answer."""
         sending = threading.Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
@@ -263,6 +272,7 @@ class _Exporter(logging.Handler):
     def __init__(self, exporter: Any) -> None:
         super().__init__(logging.WARNING)
         self.in_trouble = False
+        self.sent = 0
         self._inner = exporter
         self._closed = False
         self._quiet_until = 0.0
@@ -286,9 +296,11 @@ class _Exporter(logging.Handler):
 
     def export(self, spans: Sequence[Any]) -> Any:
         result = self._inner.export(spans)
-        if result.name == "SUCCESS" and self.in_trouble:
-            self.in_trouble = False
-            log.info("traces_delivered_again")
+        if result.name == "SUCCESS":
+            self.sent += len(spans)
+            if self.in_trouble:
+                self.in_trouble = False
+                log.info("traces_delivered_again")
         return result
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:

@@ -10,9 +10,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import nats.errors
 import structlog
@@ -33,6 +33,8 @@ from swarm_common.runtime.worker import Worker
 from swarm_common.settings import Settings, load_settings
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _BEAT_S = 2.0
 
@@ -198,13 +200,14 @@ def main(service: Service, arguments: Sequence[str] | None = None) -> None:
             )
         settings = load_settings()
         logs.configure(settings, service=service.name, instance=f"{socket.gethostname()}-{os.getpid()}")
-        _run(serve(service, settings))
+        run_as_services_do(serve(service, settings))
     except SwarmError as error:
         sys.stderr.write(f"swarm-{service.name}: {error}\n")
         sys.exit(error.exit_code)
 
 
-def _run(coroutine: Any) -> None:
+def run_as_services_do(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the event loop that services have, with garbage collected as rarely as there."""
     import uvloop  # noqa: PLC0415 - only a process that serves needs it
 
     # What was imported stays: it need not be looked through again and again. Events and states hold no cycles and are
@@ -214,4 +217,4 @@ def _run(coroutine: Any) -> None:
     gc.set_threshold(50_000, 20, 50)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(coroutine)
+        return runner.run(coroutine)

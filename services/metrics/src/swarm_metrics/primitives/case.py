@@ -44,7 +44,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     They are in the digest. Where the work was wrong it raises (see :func:`require`), and the task fails.
     """
     also: Callable[[], tuple[Samples, ...]] | None = None
-    """Measures something other than time, as bytes, when the timing is done."""
+    """What else was measured, when the timing is done: bytes, or single times that loops have kept (``us``)."""
     teardown: Callable[[], None] = nothing
     """Ends what was prepared: threads, files, processes. It is called once, also where something raised."""
 
@@ -62,6 +62,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """What one operation is, for people: ``one dequeue from a queue of n``."""
     growth: Growth = ""
     """What the time of one operation is promised to grow like; the fitted exponent is held against it."""
+    most_samples: int = 0
+    """Where a sample takes long whatever is done, as one that waits: how many are enough. 0: all that are asked for."""
     prepare: Callable[[int, int], Prepared]
     """``prepare(size, seed)`` makes the input from the seed and everything else that is not timed."""
 

@@ -61,6 +61,9 @@ def measure(
         TaskFailed: The work was wrong, or a loop takes no time at all.
     """
     clock = clock_of()
+    if case.most_samples:
+        most = min(case.most_samples, settings.samples)
+        settings = msgspec.structs.replace(settings, samples=most, fewest=most, warm_up=1)
     prepared = case.prepare(size, seed)
     try:
         with _collecting_between() as collect:
@@ -74,23 +77,17 @@ def measure(
         prepared.teardown()
     name = name_of(case.scenario, case.variant, size)
     names = [name, f"{name}.single"][: len(found)]
+    taken = list(zip(names, found, strict=True))
     return Measurement(
-        samples=(
+        samples=(*(Samples(name=name, unit="us", values=each.values_us) for name, each in taken), *also),
+        timings=(
             *(
-                Samples(name=name, unit="us", values=taken.values_us)
-                for name, taken in zip(names, found, strict=True)
+                timing_of(
+                    name, each.values_us, loops=each.loops, operations=each.operations, warm_up=each.warm_up
+                )
+                for name, each in taken
             ),
-            *also,
-        ),
-        timings=tuple(
-            timing_of(
-                name,
-                taken.values_us,
-                loops=taken.loops,
-                operations=taken.operations,
-                warm_up=taken.warm_up,
-            )
-            for name, taken in zip(names, found, strict=True)
+            *(timing_of(one.name, one.values) for one in also if one.unit == "us"),
         ),
         checked=checked,
         clock=clock,

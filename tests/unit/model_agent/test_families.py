@@ -12,7 +12,7 @@ from swarm_common.errors import InvalidEvent, UsageError
 from swarm_common.events.agent import Acted, Grade, Item
 from swarm_common.llm import Choices, Usage
 from swarm_model_agent.families import FAMILIES, examples, family_of, guide
-from swarm_model_agent.families.checking import CHECKERS, grade
+from swarm_model_agent.families.checking import CHECKERS, TAKES, fits, grade
 from swarm_model_agent.families.core import LEAST, SPLITS, draw, pool
 from swarm_model_agent.families.posing import GradeParams, PoseParams, graded, pose, pose_file, read_items
 
@@ -160,13 +160,47 @@ def test_a_users_choices_give_the_chance() -> None:
             b'{"input": "?", "answer": "c", "choices": ["a"]}',
             "f, line 2: the answer 'c' is none of the choices",
         ),
-        (b'{"input": "%s", "answer": "c"}' % (b"x" * 70_000), "f, line 2: a file has at most"),
+        (
+            b'{"input": "%s", "answer": "c"}' % (b"x" * 70_000),
+            "f, line 2: it has 70028 bytes; a question has 65536 at",
+        ),
+        (b'{"input": " ", "answer": "c"}', "f, line 2: input is empty"),
+        (
+            b'{"input": "?", "answer": " . "}',
+            "f, line 2: the answer ' . ' is none that checker exact can take: words",
+        ),
+        (b'{"input": "?", "answer": "six", "checker": "number"}', "f, line 2: .* can take: one number"),
+        (b'{"input": "?", "answer": "?!", "checker": "contains"}', "f, line 2: .* can take: words"),
+        (
+            b'{"input": "?", "answer": "[1]", "checker": "json_fields"}',
+            "f, line 2: .* can take: a JSON object",
+        ),
+        (b'{"input": "?", "answer": "grey", "checker": "any_of"}', "f, line 2: .* can take: a JSON list"),
+        (b'{"input": "?", "answer": "[]", "checker": "any_of"}', "f, line 2: .* can take: a JSON list"),
+        (b'{"input": "?", "answer": "a", "id": "f/1"}', "f, line 2: line 1 has the id 'f/1', too"),
         (b"\xff\xfe", "f, line 2: "),
     ],
 )
 def test_a_bad_line_is_named(line: bytes, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         read_items(LINES[0].encode() + b"\n" + line, "f")
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_every_checker_says_what_it_takes(checker: str) -> None:
+    assert TAKES[checker]
+
+
+def test_a_file_of_an_editor_that_marks_utf_8_is_read() -> None:
+    (item,) = read_items(b"\xef\xbb\xbf" + LINES[0].encode(), "f")
+    assert item.question == "0+1?"
+
+
+def test_an_answer_that_no_checker_takes_would_stop_a_run_only_when_its_models_had_answered() -> None:
+    item = Item(id="1", question="", answer="six", checker="number")
+    assert not fits("number", "six")
+    with pytest.raises(ValueError, match="could not convert"):
+        grade(item, "6")
 
 
 def test_an_empty_file_has_no_question() -> None:

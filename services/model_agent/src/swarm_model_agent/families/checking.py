@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from swarm_common.errors import UsageError
 from swarm_common.events.agent import Grade, Item
@@ -14,6 +16,8 @@ Checker = Callable[[str, str], float]
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _WORD = re.compile(r"\w+")
 _BETWEEN = re.compile(r"[,;\n]")
+_Fields = dict[str, str | int | float | bool | None]
+_Several = Annotated[list[str], Meta(min_length=1)]
 
 
 def exact(said: str, right: str) -> float:
@@ -42,14 +46,14 @@ def json_fields(said: str, right: str) -> float:
         return 0.0
     if not isinstance(found, dict):
         return 0.0
-    wanted = msgspec.json.decode(right, type=dict[str, str | int | float | bool | None])
+    wanted = msgspec.json.decode(right, type=_Fields)
     same = sum(name in found and _same(found[name], value) for name, value in wanted.items())
     return same / len(wanted.keys() | found.keys())
 
 
 def any_of(said: str, right: str) -> float:
     """1 where it is one of several right answers, given as JSON."""
-    return float(any(exact(said, one) for one in msgspec.json.decode(right, type=list[str])))
+    return float(any(exact(said, one) for one in msgspec.json.decode(right, type=_Several)))
 
 
 def set_f1(said: str, right: str) -> float:
@@ -69,6 +73,32 @@ CHECKERS: Mapping[str, Checker] = {
     "any_of": any_of,
     "set_f1": set_f1,
 }
+
+TAKES: Mapping[str, str] = {
+    "exact": "words",
+    "number": "one number, as 42 or -1.5",
+    "contains": "words",
+    "json_fields": 'a JSON object, as {"name": "Ann", "age": 7}, written as a text',
+    "any_of": 'a JSON list of texts, as ["grey", "gray"], written as a text',
+    "set_f1": "a list with commas, semicolons or lines between; empty where nothing is to be listed",
+}
+"""What each takes for a right answer."""
+
+
+def fits(checker: str, right: str) -> bool:
+    """Say whether a checker can take a right answer; with one that does not fit it no answer could be graded."""
+    try:
+        if checker == "json_fields":
+            return bool(msgspec.json.decode(right, type=_Fields))
+        if checker == "any_of":
+            return all(one.strip() for one in msgspec.json.decode(right, type=_Several))
+    except msgspec.DecodeError:
+        return False
+    if checker == "number":
+        return _NUMBER.fullmatch(right.strip()) is not None
+    return (
+        checker == "set_f1" or _WORD.search(right) is not None or (checker == "exact" and bool(_plain(right)))
+    )
 
 
 def grade(item: Item, said: str) -> Grade:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -14,7 +15,7 @@ from swarm_common.errors import InvalidEvent, UsageError
 from swarm_common.events.agent import Acted, Graded, Item, TasksPosed
 from swarm_common.llm import Choices
 from swarm_model_agent.families import family_of
-from swarm_model_agent.families.checking import CHECKERS, grade
+from swarm_model_agent.families.checking import CHECKERS, TAKES, fits, grade
 from swarm_model_agent.families.core import SPLITS, draw
 
 #: Of a user's file: longer lines are no questions.
@@ -77,7 +78,7 @@ def pose_file(task: str, params: PoseParams, path: Path, name: str) -> TasksPose
     if params.count > len(mine):
         raise UsageError(
             f"params.items is {params.count}; {name} has {len(items)} questions, {len(mine)} of them in split "
-            f"{params.split}",
+            f"{params.split}: ask for fewer with -p items={max(1, len(mine))}, or write more",
             field="params.items",
             given=str(params.count),
             allowed=f"1 to {len(mine)}",
@@ -89,12 +90,19 @@ def pose_file(task: str, params: PoseParams, path: Path, name: str) -> TasksPose
 def read_items(body: bytes, name: str) -> list[Item]:
     """Return the questions of a file; raises :class:`UsageError` that names the line and what is wrong with it."""
     found: list[Item] = []
-    for number, line in enumerate(body.splitlines(), start=1):
+    places: dict[str, int] = {}
+    for number, line in enumerate(body.removeprefix(codecs.BOM_UTF8).splitlines(), start=1):
         if not line.strip():
             continue
-        if len(found) == _MOST_LINES or len(line) > _LONGEST_LINE:
+        if len(found) == _MOST_LINES:
             raise UsageError(
-                f"{name}, line {number}: a file has at most {_MOST_LINES} questions of {_LONGEST_LINE} bytes",
+                f"{name}, line {number}: a file has {_MOST_LINES} questions at most; leave the others out",
+                field="params.tasks",
+            )
+        if len(line) > _LONGEST_LINE:
+            raise UsageError(
+                f"{name}, line {number}: it has {len(line)} bytes; a question has {_LONGEST_LINE} at most, and stands "
+                "in one line by itself",
                 field="params.tasks",
             )
         try:
@@ -105,7 +113,13 @@ def read_items(body: bytes, name: str) -> list[Item]:
                 "checker, choices, parts and id",
                 field="params.tasks",
             ) from None
-        found.append(_item(given, name, number))
+        item = _item(given, name, number)
+        if (before := places.setdefault(item.id, number)) != number:
+            raise UsageError(
+                f"{name}, line {number}: line {before} has the id {item.id!r}, too; leave id out, or make each another",
+                field="params.tasks",
+            )
+        found.append(item)
     if not found:
         raise UsageError(f"{name} has no question", field="params.tasks")
     return found
@@ -137,10 +151,15 @@ def _item(given: _Line, name: str, number: int) -> Item:
             given=given.checker,
             allowed=", ".join(CHECKERS),
         )
-    if given.choices and given.checker == "exact" and given.answer not in given.choices:
-        raise UsageError(
-            f"{name}, line {number}: the answer {given.answer!r} is none of the choices", field="params.tasks"
-        )
+    wrong = ""
+    if not given.input.strip():
+        wrong = "input is empty; it is what an agent is asked"
+    elif given.choices and given.checker == "exact" and given.answer not in given.choices:
+        wrong = f"the answer {given.answer!r} is none of the choices"
+    elif not fits(given.checker, given.answer):
+        wrong = f"the answer {given.answer!r} is none that checker {given.checker} can take: {TAKES[given.checker]}"
+    if wrong:
+        raise UsageError(f"{name}, line {number}: {wrong}", field="params.tasks")
     return Item(
         id=given.id or f"{name}/{number}",
         question=given.input,

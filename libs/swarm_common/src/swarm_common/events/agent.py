@@ -419,6 +419,8 @@ class PatternLearned(Data, frozen=True, kw_only=True):
     """Scores as training went on, the one before it first."""
     resampled: Array
     """Scores of resamples of the questions, to be put together with those of other repeats."""
+    gained: Array
+    """Those scores less what the same resamples of questions scored before training."""
     measures: dict[str, float] = {}
     """What else tells of the pattern, by name."""
     samples: tuple[Samples, ...] = ()

@@ -61,10 +61,11 @@ def learn_pattern(task: str, params: PatternParams, *, seed: int, instance: str 
         limits=1
     ):  # workers have one thread anyhow; whoever calls this elsewhere gets the same sums
         learner = make(posed)
+        before = learner.scores()
         curve, iteration_us = _train(learner, params.iterations)
         recognition = timed(learner.recognise, params.timings, params.questions)
         inference = timed(learner.infer, params.timings, params.questions)
-        found = scored(learner.scores(), stream_of(seed, f"{name}/resamples"))
+        found = scored(learner.scores(), before, stream_of(seed, f"{name}/resamples"))
         rss = None if reason else peak_rss_bytes()
         allocated = allocated_bytes(lambda: _all_once(make(posed)))
     return PatternLearned(
@@ -84,6 +85,7 @@ def learn_pattern(task: str, params: PatternParams, *, seed: int, instance: str 
         baseline=settled(learner.baseline),
         curve=curve,
         resampled=Array.of(found.resampled),
+        gained=Array.of(found.gained),
         measures={measure: settled(value) for measure, value in sorted(learner.measures().items())},
         samples=(
             _samples("recognition", params.pattern, recognition.values),

@@ -24,17 +24,20 @@ class Score(NamedTuple):
     estimator: str
     resampled: Floats
     """Means of resamples of the questions."""
+    gained: Floats
+    """Those means less the ones of the same resamples before training."""
 
 
-def scored(scores: Scores, stream: list[int]) -> Score:
-    """Return the mean of scores with a 95 % interval.
+def scored(scores: Scores, before: Scores, stream: list[int]) -> Score:
+    """Return the mean of scores with a 95 % interval, beside scores of the same questions ``before`` training.
 
     It is the percentile bootstrap over questions (Efron 1979); where all scores are 0 or 1 it is widened to Wilson's
     (1927), which has a width even where every answer is right.
     """
     rows = len(scores)
     value = settled(float(scores.mean()))
-    resampled = np.concatenate([block @ scores for block in counts(rows, stream, RESAMPLES)]) / rows
+    both = np.stack([scores, scores - before], axis=1)
+    resampled, gained = np.concatenate([block @ both for block in counts(rows, stream, RESAMPLES)]).T / rows
     low, high = (float(end) for end in interval(resampled))
     estimator = f"mean over questions; 95 % bootstrap, {RESAMPLES} resamples"
     if np.isin(scores, (0.0, 1.0)).all():
@@ -42,7 +45,14 @@ def scored(scores: Scores, stream: list[int]) -> Score:
         half = _Z / (1 + _Z**2 / rows) * float(np.sqrt(value * (1 - value) / rows + _Z**2 / (4 * rows**2)))
         low, high = min(low, max(0.0, middle - half)), max(high, min(1.0, middle + half))
         estimator += ", or Wilson's where that is wider"
-    return Score(value, settled(low), settled(high), estimator, np.round(resampled, _DIGITS))
+    return Score(
+        value,
+        settled(low),
+        settled(high),
+        estimator,
+        np.round(resampled, _DIGITS),
+        np.round(gained, _DIGITS),
+    )
 
 
 def settled(value: float) -> float:

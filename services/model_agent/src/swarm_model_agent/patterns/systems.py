@@ -25,6 +25,8 @@ _INTO = 2
 _RATE = 0.3
 _STEPS = 12
 """From the intervention to the state that is asked for."""
+_SETTLING = 200
+"""Steps before an intervention: most graphs are at rest then, a few go round for ever."""
 _LONG = 4
 """Steps of a trajectory to learn from: from anywhere, before it comes to rest."""
 _UNIT = 40
@@ -60,10 +62,10 @@ class Influences:
         self._network = Network(_NODES, _HIDDEN, _NODES, "linear", posed.stream("network"), still=True)
 
     def _intervene(self, posed: Posed) -> None:
-        """Draw states at rest, which quantity is held at what, and find what becomes of it."""
+        """Draw states that the system comes to by itself, and what is then held at which value; find where it leads."""
         asked = posed.stream("questions")
         state = asked.normal(size=(posed.questions, _NODES))
-        for _ in range(50):
+        for _ in range(_SETTLING):
             state = self.step(state)
         self._before = state
         self._held: Ints = asked.integers(0, _NODES, size=posed.questions)

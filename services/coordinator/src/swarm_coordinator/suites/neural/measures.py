@@ -54,8 +54,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """Before the first iteration."""
     above_chance: bool
     """Whether the whole interval is."""
+    gain: float
+    """Over ``untrained``, on the same questions."""
+    gain_low: float
+    gain_high: float
     learned: bool
-    """Whether the whole interval is above ``untrained``."""
+    """Whether the whole interval of the gain is above 0."""
     above_baseline: bool
     measures: dict[str, float]
     curve: tuple[Point, ...]
@@ -78,12 +82,13 @@ class Overall(msgspec.Struct, frozen=True, kw_only=True):
     high: float
 
 
-def measured(facts: Sequence[tuple[Fact, PatternLearned]], drawn: Sequence[float]) -> Measured:
+def measured(facts: Sequence[tuple[Fact, PatternLearned]], seed: int, drawn: Sequence[float]) -> Measured:
     """Return what the tasks of one pattern came to; ``drawn`` are scores of resamples of them (:func:`resampled`)."""
     tasks = [data for _, data in facts]
     questions = sum(data.questions for data in tasks)
     score = statistics.fmean(data.score for data in tasks)
     low, high = ends(drawn, score, questions)
+    gain_low, gain_high = percentiles(resampled(tasks, seed, gains=True))
     chance, baseline, untrained = (
         statistics.fmean(values)
         for values in (
@@ -105,7 +110,10 @@ def measured(facts: Sequence[tuple[Fact, PatternLearned]], drawn: Sequence[float
         baseline=baseline,
         untrained=untrained,
         above_chance=low > chance,
-        learned=low > untrained,
+        gain=score - untrained,
+        gain_low=gain_low,
+        gain_high=gain_high,
+        learned=gain_low > 0,
         above_baseline=low > baseline,
         measures={
             name: statistics.fmean(data.measures[name] for data in tasks)
@@ -128,27 +136,32 @@ def measured(facts: Sequence[tuple[Fact, PatternLearned]], drawn: Sequence[float
     )
 
 
-def resampled(tasks: Sequence[PatternLearned], seed: int) -> list[float]:
-    """Return mean scores of resamples: tasks are drawn with replacement, then questions within each.
+def resampled(tasks: Sequence[PatternLearned], seed: int, *, gains: bool = False) -> list[float]:
+    """Return mean scores (or gains by training) of resamples: tasks are drawn with replacement, then questions of each.
 
     So the interval covers which task, which first weights and which questions it happened to be (the hierarchical
     bootstrap, Davison and Hinkley 1997, section 3.8). Of one task it covers the questions alone.
     """
     rng = random.Random(f"{seed}/{tasks[0].pattern}/resampled")  # noqa: S311 - seeded, nothing secret
-    means = [floats(data.resampled) for data in tasks]
+    means = [floats(data.gained if gains else data.resampled) for data in tasks]
     return [math.fsum(rng.choice(rng.choice(means)) for _ in means) / len(means) for _ in range(RESAMPLES)]
 
 
 def ends(drawn: Sequence[float], score: float, questions: int) -> tuple[float, float]:
     """Return the 95 % percentile interval of resamples; where they do not differ at all, Wilson's (1927)."""
-    ordered = sorted(drawn)
-    low, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.025, 0.975))
+    low, high = percentiles(drawn)
     if low < high:
         return low, high
     middle = (score + _Z**2 / (2 * questions)) / (1 + _Z**2 / questions)
     root = math.sqrt(max(0.0, score * (1 - score)) / questions + _Z**2 / (4 * questions**2))
     half = _Z / (1 + _Z**2 / questions) * root
     return min(score, middle - half), max(score, min(1.0, middle + half))
+
+
+def percentiles(drawn: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of the 95 % percentile interval."""
+    ordered = sorted(drawn)
+    return ordered[round(0.025 * (len(ordered) - 1))], ordered[round(0.975 * (len(ordered) - 1))]
 
 
 def corrected(score: float, chance: float) -> float:

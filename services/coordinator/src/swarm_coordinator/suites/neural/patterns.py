@@ -44,7 +44,7 @@ def plan(sofar: SoFar) -> Step | Finish:
         name: tasks for name in PATTERNS if (tasks := [pair for pair in found if pair[1].pattern == name])
     }
     drawn = {name: resampled([data for _, data in tasks], sofar.seed) for name, tasks in by_pattern.items()}
-    rows = [measured(tasks, drawn[name]) for name, tasks in by_pattern.items()]
+    rows = [measured(tasks, sofar.seed, drawn[name]) for name, tasks in by_pattern.items()]
     whole = overall(rows, drawn)
     return Finish(
         result={"neural": result_of(rows, whole, sofar)},
@@ -91,7 +91,7 @@ def _whole(rows: Sequence[Measured], whole: Overall) -> tuple[Metric, ...]:
             "not_learned",
             sum(not row.learned for row in rows),
             len(rows),
-            "patterns whose score's interval is not wholly above the score before training",
+            "patterns whose gain by training has an interval that is not wholly above 0",
             source,
         ),
         *(_slowest(rows, name) for name in TIMED),

@@ -15,6 +15,7 @@ from swarm_common.events import Array, Data, Event
 from swarm_common.events.agent import AgentTaskFailed, Called, PartTrained
 from swarm_common.events.benchmark import Completed, RetryScheduled, Started, TaskScheduled
 from swarm_common.events.envelope import new_event
+from swarm_common.events.metrics import Grew, Grown, GrowthShown, GrowthVerdict, MemoryProfiled
 from swarm_common.events.optimizer import Suggestion
 from swarm_common.events.values import Host
 from swarm_common.llm import Message, Request, Timings, Usage
@@ -294,6 +295,38 @@ def test_a_dear_mode_that_is_not_shown_to_be_better_gives_way_to_a_cheap_one() -
 )
 def test_a_mode_that_is_worth_its_tokens_stays(scores: Any, tokens: Any) -> None:
     assert "dear_mode" not in found(compared(scores, tokens))
+
+
+def profiled(verdict: GrowthVerdict) -> list[Event]:
+    shown = GrowthShown(
+        samples=480, warm_up=160, block=16, blocks=20, growth=4.0 * 2**20, low=3.0 * 2**20, high=5.0 * 2**20
+    )
+    profile = MemoryProfiled(
+        task="profile",
+        events=1,
+        event_bytes=1,
+        rows=1,
+        portions=480,
+        samples=(),
+        grown=Grown(verdict=verdict, reason="", ratio=2.02, single=shown, double=shown),
+        grew=(Grew(where="swarm_metrics/feed.py:40", bytes=9, blocks=1),),
+        view_bytes=1,
+        elapsed_s=1.0,
+    )
+    story = Story()
+    return story.end(2.0, story.add(profile, 1.0))
+
+
+def test_a_leak_that_doubled_work_confirmed_is_named_with_its_growth() -> None:
+    one = found(profiled("leak"))["memory_growth"]
+    assert (one.expected, one.expected_low, one.expected_high) == (4.0 * 2**20, 3.0 * 2**20, 5.0 * 2**20)
+    assert "4.00 MiB over 320 equal portions" in one.text
+    assert "swarm_metrics/feed.py:40" in one.text
+
+
+@pytest.mark.parametrize("verdict", ["no leak", "suspected", "too few samples"])
+def test_a_suspicion_is_no_fact(verdict: GrowthVerdict) -> None:
+    assert "memory_growth" not in found(profiled(verdict))
 
 
 def test_every_suggestion_names_events_of_the_run_it_is_about() -> None:

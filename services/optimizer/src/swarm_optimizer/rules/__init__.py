@@ -11,6 +11,7 @@ from swarm_common.events import Event
 from swarm_common.events.optimizer import Suggested, Suggestion
 from swarm_optimizer.rules.asking import cache_misses, dear_mode
 from swarm_optimizer.rules.ensembles import drop_model
+from swarm_optimizer.rules.growing import memory_growth
 from swarm_optimizer.rules.run import Run, read
 from swarm_optimizer.rules.waiting import retries, slow_consumer
 from swarm_optimizer.rules.working import dominating_task, idle_workers
@@ -23,6 +24,7 @@ RULES: Sequence[Callable[[Run], Iterable[Suggestion]]] = (
     retries,
     slow_consumer,
     cache_misses,
+    memory_growth,
 )
 
 

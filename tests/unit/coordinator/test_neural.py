@@ -173,7 +173,7 @@ def test_all_targets_are_met_by_good_work_and_each_missed_by_bad() -> None:
         ({"samples": slow["iteration"]}, ["iteration_p99"]),
         ({"rss_bytes": 512_000_001}, ["memory"]),
         ({"rss_bytes": None, "rss_reason": "no kernel tells"}, ["memory"]),
-        ({"chance": 1.5}, ["not_above_chance"]),
+        ({"chance": 1.5}, ["not_above_chance", "not_learned"]),
         ({"gained": Array("<f8", (1,), struct.pack("<d", -0.1))}, ["not_learned"]),
     ):
         assert missed(finished(*rest, msgspec.structs.replace(last, **bad))) == targets, bad

@@ -59,7 +59,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     gain_low: float
     gain_high: float
     learned: bool
-    """Whether the whole interval of the gain is above 0."""
+    """Whether that is so and the whole interval of the gain is above 0. A gain alone may come of guessing better."""
     above_baseline: bool
     measures: dict[str, float]
     curve: tuple[Point, ...]
@@ -113,7 +113,7 @@ def measured(facts: Sequence[tuple[Fact, PatternLearned]], seed: int, drawn: Seq
         gain=score - untrained,
         gain_low=gain_low,
         gain_high=gain_high,
-        learned=gain_low > 0,
+        learned=low > chance and gain_low > 0,
         above_baseline=low > baseline,
         measures={
             name: statistics.fmean(data.measures[name] for data in tasks)

@@ -91,7 +91,7 @@ def _whole(rows: Sequence[Measured], whole: Overall) -> tuple[Metric, ...]:
             "not_learned",
             sum(not row.learned for row in rows),
             len(rows),
-            "patterns whose gain by training has an interval that is not wholly above 0",
+            "those, and patterns whose gain by training has an interval that is not wholly above 0",
             source,
         ),
         *(_slowest(rows, name) for name in TIMED),

@@ -91,12 +91,16 @@ def client_of(app: Any, host: str = "127.0.0.1:8080") -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}")
 
 
+async def told(accept: str) -> tuple[bytes, str]:
+    return f"asked for {accept}".encode(), "text/plain; version=0.0.4"
+
+
 @pytest.fixture
 async def client(view: Projection) -> AsyncIterator[httpx.AsyncClient]:
     async def ask(query: Query, given: Mapping[str, Any]) -> tuple[Any, int]:
         return query(view.connection, given), 0
 
-    async with client_of(application(ask, connected=lambda: True)) as client:
+    async with client_of(application(ask, connected=lambda: True, scrape=told)) as client:
         yield client
 
 
@@ -148,6 +152,34 @@ async def test_metrics_go_over_runs(client: httpx.AsyncClient) -> None:
     assert (found["run"], found["suite"], found["value"], found["n"]) == ("done", "ensemble", 0.9, 10)
 
 
+async def test_queries_are_answered_as_lists_and_lead_on(client: httpx.AsyncClient) -> None:
+    first = await client.get("/api/runs?limit=2")
+    assert [run["run"] for run in first.json()] == ["lost", "going"]
+    rest = await client.get("/api/runs", params={"limit": 2, "cursor": first.headers["x-swarm-next"]})
+    assert [run["run"] for run in rest.json()] == ["done"]
+    assert "x-swarm-next" not in rest.headers
+    (point,) = (await client.get("/api/history?metric=accuracy")).json()
+    assert (point["run"], point["value"]) == ("done", 0.9)
+    (took,) = (await client.get("/api/summary?run=done&quantiles=[0.5]")).json()
+    assert (took["name"], took["of"], took["n"], took["quantiles"]) == (
+        "duration",
+        "noop",
+        1,
+        {"0.5": 1200.0},
+    )
+    assert [one["session"] for one in (await client.get("/api/sessions")).json()] == ["default", "nightly"]
+    (sample,) = (await client.get("/api/samples?run=done")).json()
+    assert sample["values"] == [1200.0]
+
+
+async def test_prometheus_is_told_in_the_format_that_it_asks_for(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/metrics", headers={"Accept": "application/openmetrics-text"})
+    assert (answer.text, answer.headers["content-type"]) == (
+        "asked for application/openmetrics-text",
+        "text/plain; version=0.0.4",
+    )
+
+
 async def test_what_has_not_changed_is_not_sent_again(
     client: httpx.AsyncClient, view: Projection, log: Any
 ) -> None:
@@ -165,7 +197,7 @@ async def test_what_has_not_changed_is_not_sent_again(
     [
         ("/api/runs?limit=0", "limit is 0; allowed is 1 to 1000"),
         ("/api/runs?limit=many", "limit is 'many'; allowed is 1 to 1000"),
-        ("/api/runs?limit=-1", "limit is '-1'; allowed is 1 to 1000"),
+        ("/api/runs?limit=-1", "limit is -1; allowed is 1 to 1000"),
         (
             "/api/runs?colour=red",
             "unknown field 'colour'; there are run, session, suite, scenario, status, since, until, limit, cursor",
@@ -212,7 +244,7 @@ async def test_without_a_broker_it_is_not_healthy() -> None:
     async def current(_query: Query, _given: Mapping[str, Any]) -> tuple[Any, int]:
         raise BrokerUnavailable("the broker does not answer")
 
-    async with client_of(application(current, connected=lambda: False)) as client:
+    async with client_of(application(current, connected=lambda: False, scrape=told)) as client:
         assert (await client.get("/healthz")).status_code == 503
         answer = await client.get("/api/runs")
         assert (answer.status_code, answer.json()) == (503, {"error": "the broker does not answer"})

@@ -13,7 +13,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from nats.aio.msg import Msg
 
+from swarm_common import live
 from swarm_common.errors import NotFound, UsageError
 from swarm_common.events import Array, Event
 from swarm_common.events.agent import DataPrepared, Predicted
@@ -23,6 +25,7 @@ from swarm_common.events.metrics import Compared, CurveFitted, Exercised, Measur
 from swarm_common.runtime.context import Context
 from swarm_common.runtime.service import Service, Work
 from swarm_metrics import asking, queries, summaries
+from swarm_metrics.live import Latest
 from swarm_metrics.view import Query, View, about
 
 if TYPE_CHECKING:
@@ -51,9 +54,36 @@ async def open_dashboard(context: Context) -> None:
     from swarm_metrics.dashboard.app import application  # noqa: PLC0415 - slow imports, only where they are used
     from swarm_metrics.dashboard.server import Dashboard  # noqa: PLC0415
 
-    app = application(_current().ask, connected=lambda: context.broker.nc.is_connected)
+    latest = Latest()
+
+    async def hear(message: Msg) -> None:
+        if (sample := live.decode(message.data)) is not None:
+            latest.take(sample, time.monotonic())
+
+    async def scrape(accept: str) -> tuple[bytes, str]:
+        return await _scrape(context, latest, accept)
+
+    await context.broker.nc.subscribe(live.EVERYBODY, cb=hear)
+    app = application(_current().ask, connected=lambda: context.broker.nc.is_connected, scrape=scrape)
     _dashboard = Dashboard(app, context.settings.dashboard_host, context.settings.dashboard_port)
     context.spawn(_dashboard.run(), "dashboard")
+
+
+async def _scrape(context: Context, latest: Latest, accept: str) -> tuple[bytes, str]:
+    """Return what Prometheus is told now."""
+    from swarm_metrics import prometheus  # noqa: PLC0415 - slow import, only where somebody scrapes
+
+    (stored, behind), (streams, consumers) = await asyncio.gather(
+        _current().ask(prometheus.stored, {}), prometheus.of_broker(context.broker)
+    )
+    facts = prometheus.Facts(
+        stored=stored,
+        behind=behind,
+        streams=streams,
+        consumers=consumers,
+        live=tuple(latest.now(time.monotonic())),
+    )
+    return await asyncio.to_thread(prometheus.exposition, facts, accept)
 
 
 @service.on_stop

@@ -26,14 +26,29 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from swarm_common.errors import NotFound, SwarmError, UsageError
-from swarm_metrics import queries
+from swarm_metrics import queries, summaries
 from swarm_metrics.schema import VERSION
 from swarm_metrics.view import Query, state
 
 Ask = Callable[[Query, Mapping[str, Any]], Awaitable[tuple[Any, int]]]
 """Answers a query of the view with all in it that has arrived, and says how many events it is behind the log."""
 
-PATHS = "/, /runs/<run>, /api/runs, /api/runs/<run>, /api/metrics, /healthz"
+Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""Returns what Prometheus is told in the format that an ``Accept`` header asks for, and its content type."""
+
+PATHS = (
+    "/, /runs/<run>, /api/runs, /api/runs/<run>, /api/sessions, /api/metrics, /api/history, /api/samples, /api/summary,"
+    " /metrics, /healthz"
+)
+#: Queries that are answered as they are under ``/api/``, and where in the answer their rows are.
+_QUERIES: dict[str, tuple[Query, str]] = {
+    "runs": (queries.runs, "runs"),
+    "sessions": (queries.sessions, "sessions"),
+    "metrics": (queries.metrics, "metrics"),
+    "history": (queries.history, "history"),
+    "samples": (queries.samples, "samples"),
+    "summary": (summaries.summary, "summary"),
+}
 _HERE = Path(__file__).parent
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -47,7 +62,7 @@ _CSP = (
 )
 
 
-def application(ask: Ask, *, connected: Callable[[], bool]) -> ASGIApp:
+def application(ask: Ask, *, connected: Callable[[], bool], scrape: Scrape) -> ASGIApp:
     """Return the ASGI application over the view; ``connected`` says whether the log answers."""
     page, policy = assemble(os.environ.get("SWARM_JAEGER_URL", ""))
     pages = _HEADERS | {"Content-Security-Policy": policy}
@@ -60,15 +75,21 @@ def application(ask: Ask, *, connected: Callable[[], bool]) -> ASGIApp:
         known, _ = await ask(lambda connection, _: queries.has_run(connection, name), {})
         return Response(page, 200 if known else 404, media_type="text/html", headers=pages)
 
-    async def runs(request: Request) -> Response:
-        return await _answer(request, ask, queries.runs, _asked(request), "runs")
+    def listed(name: str) -> Callable[[Request], Awaitable[Response]]:
+        query, rows = _QUERIES[name]
+
+        async def answer(request: Request) -> Response:
+            return await _answer(request, ask, query, _asked(request), rows)
+
+        return answer
 
     async def run(request: Request) -> Response:
         _asked(request, known=())
         return await _answer(request, ask, queries.run, {"run": request.path_params["run"]})
 
-    async def metrics(request: Request) -> Response:
-        return await _answer(request, ask, queries.metrics, _asked(request), "metrics")
+    async def prometheus(request: Request) -> Response:
+        body, content_type = await scrape(request.headers.get("accept", ""))
+        return Response(body, headers=_HEADERS | {"Content-Type": content_type})
 
     async def healthz(_request: Request) -> Response:
         if not connected():
@@ -80,9 +101,9 @@ def application(ask: Ask, *, connected: Callable[[], bool]) -> ASGIApp:
         routes=[
             Route("/", index),
             Route("/runs/{run}", run_page),
-            Route("/api/runs", runs),
+            *(Route(f"/api/{name}", listed(name)) for name in _QUERIES),
             Route("/api/runs/{run}", run),
-            Route("/api/metrics", metrics),
+            Route("/metrics", prometheus),
             Route("/healthz", healthz),
         ],
         exception_handlers={
@@ -157,8 +178,16 @@ def _asked(request: Request, known: tuple[str, ...] | None = None) -> dict[str, 
             raise UsageError(f"unknown field {name!r}; there is none here", field=name, given=name)
         if name in asked:
             raise UsageError(f"{name} is given twice; once is allowed", field=name, given=value)
-        asked[name] = int(value) if name == "limit" and value.isascii() and value.isdecimal() else value
+        asked[name] = _number(value) if name in {"limit", "quantiles"} else value
     return asked
+
+
+def _number(value: str) -> Any:
+    """Return the number or list of numbers that a text is, else the text, which the query then refuses."""
+    try:
+        return msgspec.json.decode(value, type=int | list[float])
+    except msgspec.DecodeError:
+        return value
 
 
 async def _answer(
@@ -180,7 +209,7 @@ async def _answer(
     headers = {"ETag": tag, "X-Swarm-Behind": str(behind)}
     if answer is None:
         return Response(status_code=304, headers=_HEADERS | headers)
-    if rows and answer["next"]:
+    if rows and answer.get("next"):
         headers["X-Swarm-Next"] = answer["next"]
     return _json(answer[rows] if rows else answer, headers=headers)
 

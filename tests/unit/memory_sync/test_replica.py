@@ -94,6 +94,53 @@ async def test_keys_are_apart(stored: Stored) -> None:
     assert (await replica.recall("other", "t")).runs == 0
 
 
+async def test_what_was_read_before_the_log_broke_off_stays_and_the_next_reads_on(stored: Stored) -> None:
+    other = Replica(stored)
+    for run in "abc":
+        await complete(other, stored, run, 0.5)
+    replica, whole = Replica(stored), list(stored.log.events)
+    stored.log.events[1:] = [None]  # the second cannot be read
+    with pytest.raises(AttributeError):
+        await replica.recall("k", "t")
+    stored.log.events[:] = whole
+    stored.reads.clear()
+    assert (await replica.recall("k", "t")).runs == 3
+    assert stored.reads == [1]
+
+
+class Slow(Stored):
+    """A log that hands out an event only when it is told to."""
+
+    def __init__(self, log: Any) -> None:
+        super().__init__(log)
+        self.go = asyncio.Semaphore(0)
+
+    async def read(self, subject: str, *, after: int = 0) -> AsyncIterator[Event]:
+        async for event in super().read(subject, after=after):
+            await self.go.acquire()
+            yield event
+
+
+async def test_who_asked_first_is_not_told_of_what_is_read_later(log: Any) -> None:
+    stored = Slow(log)
+    other = Replica(Stored(log))
+    await complete(other, stored, "a", 0.5)
+    replica = Replica(stored)
+    asked = asyncio.create_task(replica.recall("k", "t"))
+    stored.go.release()
+    first = await asked
+    view = replica._view.store.now
+    await complete(other, stored, "b", 0.7)
+    asked = asyncio.create_task(replica.recall("k", "t"))
+    stored.go.release()
+    assert [(found.runs, found.best) for found in (first, await asked)] == [
+        (1, best(0.5, "a")),
+        (2, best(0.7, "b")),
+    ]
+    assert view["memory", "k"].runs == 1
+    assert ("run", "b") not in view
+
+
 async def test_only_what_is_new_is_read(stored: Stored) -> None:
     replica = Replica(stored)
     await complete(replica, stored, "a", 0.5)

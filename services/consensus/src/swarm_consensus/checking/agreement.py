@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from swarm_consensus.protocols.core import Effects, Node, Value, Violated
+from swarm_primitives.claims import Claims
 
 
 class Agreement:
@@ -14,16 +15,16 @@ class Agreement:
 
     def __init__(self, honest: tuple[int, ...]) -> None:
         self._honest = frozenset(honest)
-        self._decided: dict[int, tuple[Value, int]] = {}
+        self._decided: Claims[int, Value, int] = Claims()
 
     def after(self, node: Node, effects: Effects) -> None:
         """Hold each decision against the first in its slot."""
         for decision in effects.decisions:
-            value, first = self._decided.setdefault(decision.slot, (decision.value, node.id))
-            if value != decision.value:
+            if first := self._decided.claim(decision.slot, decision.value, node.id):
+                value, agent = first
                 raise Violated(
                     "agreement",
-                    f"in slot {decision.slot} agent {first} decided {value!r}, agent {node.id} {decision.value!r}",
+                    f"in slot {decision.slot} agent {agent} decided {value!r}, agent {node.id} {decision.value!r}",
                 )
 
     def restarted(self, node: Node) -> None:

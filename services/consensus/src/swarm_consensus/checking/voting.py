@@ -7,11 +7,11 @@ The names are those of electronic voting: *uniqueness* (nobody votes twice) and 
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import ClassVar
 
 from swarm_consensus.protocols.core import Decision, Effects, Node, Value, Violated
 from swarm_consensus.protocols.quorum import majority
+from swarm_primitives.aggregation import tally
 
 
 class Accuracy:
@@ -74,7 +74,7 @@ class OneVoteEach:
             if not _counts(node, decision):
                 continue
             votes, ballots = decision.certificate["votes"], decision.certificate["ballots"]
-            if votes != Counter(ballots.values()):
+            if votes != tally(ballots.values()):
                 raise Violated(
                     "uniqueness",
                     f"agent {node.id} counts {votes} in slot {decision.slot}; heard were {ballots}",

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import struct
 import time
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -37,6 +36,7 @@ from swarm_consensus.live.params import LiveParams
 from swarm_consensus.live.telling import Answer, Count, Counted, Report, Reported, Turn
 from swarm_consensus.protocols.core import Decision, Effects, Node, Value, Violated
 from swarm_histories import REGISTER, Operation, Verdict, check
+from swarm_primitives.claims import Claims
 
 _LEADS_S = 30.0
 #: Configurations that the check of a history may look at: some ten seconds.
@@ -352,7 +352,7 @@ def _agreement(
     """
     honest = frozenset(swarm.honest)
     checks = (Agreement(swarm.honest), Integrity(swarm.honest))
-    slots: dict[int, Counter[Value]] = {}
+    slots: Claims[int, Value, int] = Claims()
     violations: list[str] = []
     told = [
         (answer.agent, [(answer.slot, answer.value)])
@@ -365,7 +365,7 @@ def _agreement(
                 continue
             node = cast("Node", SimpleNamespace(id=agent))
             for slot, value in decisions:
-                slots.setdefault(slot, Counter())[value] += 1
+                slots.claim(slot, value, agent)
                 for one in group:
                     try:
                         one.after(node, Effects(decisions=[Decision(slot, value)]))
@@ -376,7 +376,7 @@ def _agreement(
     shown = list(dict.fromkeys(violations))
     if len(shown) > _SHOWN:
         shown[_SHOWN:] = [f"and {len(shown) - _SHOWN} more"]
-    return sum(len(values) == 1 for values in slots.values()) / len(slots), tuple(shown)
+    return (len(slots) - len(slots.disputed)) / len(slots), tuple(shown)
 
 
 def _refuting(verdict: Verdict | None) -> str:

@@ -32,6 +32,7 @@ from swarm_consensus.protocols.core import (
     on,
 )
 from swarm_consensus.protocols.quorum import majority
+from swarm_primitives.aggregation import plurality, weigh
 
 
 class Ask(Message, frozen=True):
@@ -210,13 +211,10 @@ class Voter(Node):
         return n if ticks < self._patience else majority(n)
 
     def _winner(self, votes: Mapping[Value, float]) -> Value:
-        return min(votes, key=lambda option: (-votes[option], option))
+        return plurality(votes)
 
     def _tally(self, ballots: Mapping[int, Value]) -> dict[Value, float]:
-        tally: dict[Value, float] = {}
-        for voter, answer in ballots.items():
-            tally[answer] = tally.get(answer, 0.0) + self._weight(voter)
-        return tally
+        return weigh((answer, self._weight(voter)) for voter, answer in ballots.items())
 
     def _weight(self, voter: int) -> float:  # noqa: ARG002 - here all count the same
         """Return what an agent's vote counts."""

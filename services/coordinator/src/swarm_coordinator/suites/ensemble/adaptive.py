@@ -19,7 +19,7 @@ from swarm_common.events.metrics import Compared, Scored
 from swarm_coordinator.plans import Finish, Param, Scenario, SoFar, Step
 from swarm_coordinator.suites.ensemble.costs import cost_s
 from swarm_coordinator.suites.ensemble.results import mean_of, one, trained
-from swarm_coordinator.suites.ensemble.tasks import named, prepare_task
+from swarm_coordinator.suites.ensemble.tasks import by_cost, named, prepare_task
 from swarm_coordinator.suites.noop import seconds
 
 _TYPES: dict[str, dict[str, Any]] = {
@@ -83,9 +83,8 @@ def _tasks(sofar: SoFar) -> tuple[Task, ...]:
         prepare = prepare_task(named("prepare", stream), data)
         rest.append(prepare)
         rest += _weighed(params, stream, (prepare.id, *members))
-    training.sort(key=lambda pair: -pair[0])
     compare = [_compared(params)] if len(streams) > 1 else []
-    return (*(task for _, task in training), *rest, *compare)
+    return (*by_cost(training), *rest, *compare)
 
 
 def _members(window: int) -> list[tuple[str, str, int]]:

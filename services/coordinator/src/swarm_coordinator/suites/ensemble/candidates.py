@@ -18,6 +18,7 @@ from swarm_coordinator.suites.ensemble.bandits import Pull
 from swarm_coordinator.suites.ensemble.cases import CASES, ROWS_OF_CASE, Model, member
 from swarm_coordinator.suites.ensemble.costs import cost_s
 from swarm_coordinator.suites.ensemble.tasks import Plan, named, plan_of, train_params, training_task
+from swarm_primitives.scheduling import Hint, ordered
 
 _FEWEST_ROWS = 40
 _BOTH = (
@@ -169,7 +170,8 @@ def dearest_first(plan: Plan, names: Iterable[str]) -> list[str]:
         )
         for model in plan.models
     }
-    return sorted(names, key=lambda name: (-cost[name], name))
+    by_name = sorted(names)
+    return ordered(by_name, [Hint(cost=cost[name]) for name in by_name])
 
 
 def fold_name(name: str, fold: int, split: int) -> str:

@@ -18,6 +18,7 @@ from swarm_common.errors import UsageError
 from swarm_common.events import Task
 from swarm_coordinator.suites.ensemble.cases import LEARNING, Case, Model
 from swarm_coordinator.suites.ensemble.costs import FORESTS, cost_s
+from swarm_primitives.scheduling import Hint, ordered
 
 #: A training is shared out that is estimated to take longer, in CPU seconds; a task costs milliseconds.
 SHARED_FROM_S = 0.3
@@ -118,10 +119,14 @@ def ensemble_tasks(plan: Plan) -> tuple[Task, ...]:
                 rest.append(whole)
         trained = [named(f"train-{model.name}", iteration) for model in plan.models]
         rest += _combined(plan, iteration, (named("prepare", iteration), *trained))
-    training.sort(key=lambda pair: -pair[0])  # stable: of equals, the first split first
-    tasks = [task for _, task in training] + rest
+    tasks = [*by_cost(training), *rest]
     tasks += [_compared(plan, strategy) for strategy in plan.strategies if len(plan.data) > 1 and plan.folds]
     return tuple(tasks)
+
+
+def by_cost(tasks: Sequence[tuple[float, Task]]) -> list[Task]:
+    """Return tasks that come with what they cost, the dearest first; of equals, the one that is first here."""
+    return ordered([task for _, task in tasks], [Hint(cost=cost) for cost, _ in tasks])
 
 
 def prepare_task(name: str, data: Mapping[str, Any]) -> Task:

@@ -1,0 +1,339 @@
+"""`swarm compare` and `swarm history`: was anything slower, dearer or worse, beyond noise, and since when?"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from swarm_cli import output
+from swarm_cli.commands import single
+from swarm_cli.connect import client, run_async
+from swarm_cli.options import Json
+from swarm_common.errors import UsageError
+
+if TYPE_CHECKING:
+    from swarm_cli.comparing import Comparison
+    from swarm_cli.comparing_rows import Settings
+    from swarm_cli.comparing_runs import Facts
+    from swarm_cli.interleaving import Arm, Pairs
+
+_PAIRS = 30
+Metrics = Annotated[
+    list[str] | None, typer.Option("--metric", help="Only this metric; may be repeated.", metavar="NAME")
+]
+Threshold = Annotated[str, typer.Option(help="Smallest shift that matters, as 5% or 0.05.", metavar="PART")]
+
+
+def compare(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="BASE HEAD | PAIRS | BASE_REF HEAD_REF SUITE [SCENARIO]",
+            help="Runs, sessions, `last` or exported files, several separated by commas; a file of pairs; or, with "
+            "--interleave, two commits and what to run.",
+            show_default=False,
+        ),
+    ] = None,
+    threshold: Threshold = "5%",
+    alpha: Annotated[
+        float, typer.Option(help="Share of false alarms that is borne, for all metrics together.")
+    ] = 0.05,
+    metric: Metrics = None,
+    interleave: Annotated[
+        bool, typer.Option("--interleave", help="Measure now, in turns and in fresh processes: the sure way.")
+    ] = False,
+    pairs: Annotated[
+        int, typer.Option(help="How many pairs, with --interleave; fixed beforehand.", min=1, max=1000)
+    ] = _PAIRS,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p", "--param", help="A parameter of the suite, with --interleave.", metavar="KEY=VALUE"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the order within the pairs, and of the runs.")] = 42,
+    command: Annotated[
+        str | None,
+        typer.Option(help="Run this in both checkouts in place of a suite; no shell.", metavar="CMD"),
+    ] = None,
+    base_command: Annotated[
+        str | None, typer.Option(help="Any program in place of a commit; no shell.", metavar="CMD")
+    ] = None,
+    head_command: Annotated[str | None, typer.Option(help="The other one.", metavar="CMD")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Keep the pairs in this file, to compare again.", metavar="FILE"),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Compare two sides, a row a metric: regression, improvement, equal or inconclusive, and why.
+
+    A change counts where chance explains it badly and where it is as large as the threshold; equal is said where every
+    such change is refuted. docs/compare.md has the methods and how often they err.
+
+    Exit codes: 0 no regression; 1 a regression; 3 something is inconclusive; 130 interrupted.
+    """
+    wanted = _settings(threshold, alpha, metric)
+    commands = {"--base-command": base_command, "--head-command": head_command, "--command": command}
+    given = [name for name, value in commands.items() if value is not None]
+    if not interleave:
+        if given or param or out is not None:
+            extra = [*given, *(["-p"] if param else []), *(["-o"] if out is not None else [])]
+            raise UsageError(
+                f"{', '.join(extra)} goes with --interleave, which measures now; without it, recorded runs are "
+                "compared",
+                field="interleave",
+            )
+        return _recorded(names or [], wanted, json=json)
+    with _interruptible():
+        measured = _measure(
+            names or [], pairs, seed, param or [], (base_command, head_command), command, quiet=json
+        )
+    return _show_pairs(measured, wanted, out=out, json=json)
+
+
+def _settings(threshold: str, alpha: float, metrics: list[str] | None) -> Settings:
+    from swarm_cli.comparing_rows import Settings  # noqa: PLC0415 - brings numpy and scipy
+
+    if not 0 < alpha < 0.5:
+        raise UsageError(
+            f"--alpha is {alpha}; allowed is more than 0, less than 0.5", field="alpha", given=str(alpha)
+        )
+    return Settings(threshold=part(threshold), alpha=alpha, metrics=tuple(metrics or ()))
+
+
+def part(text: str) -> float:
+    """Read ``5%`` or ``0.05``; raises :class:`UsageError` for what is neither, and for nothing or less."""
+    try:
+        found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= 10:
+        raise UsageError(
+            f"--threshold is {text!r}; it reads like 5% or 0.05, more than 0",
+            field="threshold",
+            given=text,
+            allowed="0.001% to 1000%",
+        )
+    return found
+
+
+# -- recorded runs -----------------------------------------------------------------------------------------
+
+
+def _recorded(names: list[str], wanted: Settings, *, json: bool) -> int:
+    from swarm_cli.interleaving import is_pairs, read_pairs  # noqa: PLC0415 - not for --help
+
+    if len(names) == 1 and is_pairs(Path(names[0])):
+        return _show_pairs(read_pairs(Path(names[0])), wanted, out=None, json=json)
+    if len(names) != 2:
+        raise UsageError(
+            f"compare takes two sides, BASE and HEAD, or one file of pairs; given are {len(names)}",
+            field="base",
+            given=" ".join(names),
+            allowed="BASE HEAD",
+        )
+    base, head = _read(names)
+    both = sorted({run.run for run in base} & {run.run for run in head})
+    if both:
+        raise UsageError(
+            f"run {both[0]} stands on both sides; a run is compared with others", field="head", given=both[0]
+        )
+    from swarm_cli.comparing import compare_runs  # noqa: PLC0415
+
+    _check_metrics(wanted, [*base, *head])
+    return _show(
+        compare_runs(base, head, wanted),
+        json=json,
+        sides={"base": [run.run for run in base], "head": [run.run for run in head]},
+    )
+
+
+def _read(names: list[str]) -> tuple[list[Facts], list[Facts]]:
+    """Return the runs of both sides; a broker is asked only where a name is no file."""
+    from swarm_cli.comparing_runs import file_facts, is_file, named, run_facts  # noqa: PLC0415
+
+    wanted = [named(name) for name in names]
+    known = {name: file_facts(Path(name)) for side in wanted for name in side if is_file(name)}
+    rest = list(dict.fromkeys(name for side in wanted for name in side if name not in known))
+    if rest:
+
+        async def ask() -> dict[str, list[Facts]]:
+            async with client() as swarm:
+                return {name: await run_facts(swarm, name) for name in rest}
+
+        known |= run_async(ask())
+    base, head = (list({run.run: run for name in side for run in known[name]}.values()) for side in wanted)
+    return base, head
+
+
+def _check_metrics(wanted: Settings, runs: list[Facts]) -> None:
+    there = sorted({one.name for run in runs for one in run.metrics})
+    for name in wanted.metrics:
+        if name not in there:
+            raise UsageError(
+                f"--metric {name}: no run here measured that; there are {', '.join(there) or 'none'}",
+                field="metric",
+                given=name,
+                allowed=", ".join(there),
+            )
+
+
+def _show(comparison: Comparison, *, json: bool, sides: dict[str, Any]) -> int:
+    from swarm_cli.comparing_show import document, show  # noqa: PLC0415
+
+    if json:
+        output.emit(document(comparison, **sides))
+    else:
+        show(comparison)
+    return comparison.exit_code
+
+
+# -- measuring in turns ------------------------------------------------------------------------------------
+
+
+def _measure(
+    names: list[str],
+    pairs: int,
+    seed: int,
+    params: list[str],
+    commands: tuple[str | None, str | None],
+    command: str | None,
+    *,
+    quiet: bool,
+) -> Pairs:
+    from swarm_cli import interleaving  # noqa: PLC0415
+    from swarm_common.hosts import this_host  # noqa: PLC0415
+
+    say = (lambda _: None) if quiet else output.note
+    with tempfile.TemporaryDirectory(prefix="swarm-compare-") as scratch, contextlib.ExitStack() as stack:
+        arms = _arms(names, seed, params, commands, command, Path(scratch), stack)
+        return interleaving.interleave(arms, pairs, seed, say=say, host=this_host())
+
+
+def _arms(
+    names: list[str],
+    seed: int,
+    params: list[str],
+    commands: tuple[str | None, str | None],
+    command: str | None,
+    scratch: Path,
+    stack: contextlib.ExitStack,
+) -> tuple[Arm, Arm]:
+    """Return both arms; ``stack`` undoes what was made for them."""
+    from swarm_cli.interleaving_arms import Checkout, Command, environment, worktree  # noqa: PLC0415
+
+    if any(one is not None for one in commands):
+        base_command, head_command = commands
+        if base_command is None or head_command is None or names or command is not None or params:
+            raise UsageError(
+                "--base-command and --head-command go together, and without commits, suites and parameters",
+                field="base_command",
+            )
+        return Command(base_command, name="base"), Command(head_command, name="head")
+    if len(names) < 2 or (command is None) == (len(names) == 2) or len(names) > 4 or (command and params):
+        raise UsageError(
+            "--interleave takes BASE_REF HEAD_REF and a SUITE [SCENARIO] with its -p, or --command CMD in place of the "
+            "suite, or --base-command CMD --head-command CMD and nothing else",
+            field="interleave",
+            given=" ".join(names),
+        )
+    request = [*names[2:], "--seed", str(seed), *(word for text in params for word in ("-p", text))]
+    arms: list[Arm] = []
+    for name, ref in zip(("base", "head"), names, strict=False):
+        tree, own = scratch / name / "tree", scratch / name
+        own.mkdir()
+        commit = stack.enter_context(worktree(Path.cwd(), ref, tree))
+        label = f"{ref} ({commit[:12]})"
+        if command is None:
+            arms.append(Checkout(tree, label, own, request))
+        else:
+            arms.append(Command(command, name=name, cwd=tree, environ=environment(tree), label=label))
+    return arms[0], arms[1]
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have SIGTERM undo what was made, as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _show_pairs(measured: Pairs, wanted: Settings, *, out: Path | None, json: bool) -> int:
+    from swarm_cli import interleaving  # noqa: PLC0415
+    from swarm_cli.comparing import compare_pairs  # noqa: PLC0415
+
+    if out is not None:
+        interleaving.write_pairs(out, measured)
+    base, head = (list(side) for side in interleaving.sides(measured))
+    _check_metrics(wanted, [*base, *head])
+    if not json:
+        output.line(f"base {measured.base}, head {measured.head}: {len(base)} pairs")
+    return _show(compare_pairs(base, head, wanted), json=json, sides=interleaving.described(measured))
+
+
+# -- history -----------------------------------------------------------------------------------------------
+
+
+def history(
+    metric: Annotated[str, typer.Argument(help="A metric, as `swarm show` names it.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN|SESSION|FILE]...", help="Where from; the whole log if none is named."),
+    ] = None,
+    suite: Annotated[str | None, typer.Option(help="Only runs of this suite.")] = None,
+    scenario: Annotated[str | None, typer.Option(help="Only runs of this scenario.")] = None,
+    session: Annotated[
+        str | None, typer.Option(help="Only sessions that match, as nightly-*.", metavar="GLOB")
+    ] = None,
+    last: Annotated[
+        int | None, typer.Option(help="Only so many runs, the newest.", min=2, metavar="N")
+    ] = None,
+    threshold: Threshold = "5%",
+    json: Json = False,
+) -> int:
+    """Show a metric over the runs of many sessions, and where its level changed for good.
+
+    Change points are found as Apache Otava does; a series wants ten values or more. Exit code 0, whatever changed.
+    """
+    from swarm_cli.history import document, series_of, show  # noqa: PLC0415 - brings numpy and scipy
+
+    limit = part(threshold)
+    runs = _all(source or [])
+    found = series_of(
+        runs, metric, suite=suite, scenario=scenario, session=session, last=last, threshold=limit
+    )
+    if json:
+        output.emit(document(metric, found))
+    else:
+        show(metric, found)
+    return 0
+
+
+def _all(sources: list[str]) -> list[Facts]:
+    from swarm_cli.comparing_runs import all_facts  # noqa: PLC0415
+
+    if sources:
+        return _read([",".join(sources), ",".join(sources)])[0]
+
+    async def ask() -> list[Facts]:
+        async with client() as swarm:
+            return await all_facts(swarm)
+
+    return run_async(ask())
+
+
+APPS = {"compare": single(compare), "history": single(history)}

@@ -21,7 +21,7 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Union
@@ -446,6 +446,15 @@ class Host:
         self._tell(Done(self.hosting.host))
         self._turns = None
 
+    def later(self, turn: Callable[[], None]) -> None:
+        """Call ``turn`` when what is at hand has been done, and settle what it leads to."""
+
+        def do() -> None:
+            turn()
+            self._settle()
+
+        asyncio.get_running_loop().call_soon(do)
+
     def _report(self) -> None:
         for agent in self.agents:
             decided = [(decision.slot, decision.value) for decision in agent.decided]
@@ -584,7 +593,11 @@ class _Turns:
             self._silent = 0
         self._kept = False
         self._at += 1
-        self.go_on()
+        if self._order.alive > 1:
+            self.go_on()
+        else:
+            # An agent alone decides within the call that asks it: the next turn must not lie inside of this one.
+            self._host.later(self.go_on)
 
     def look(self) -> None:
         """Look at the clock: a round that somebody does not answer is given up."""

@@ -217,10 +217,10 @@ class Grown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Grew(msgspec.Struct, frozen=True, kw_only=True):
-    """Where in the code memory was taken that was not given back (``tracemalloc``)."""
+    """Memory that was taken and not given back."""
 
     where: str
-    """File of ours or of a library, and line: ``msgspec/__init__.py:12``."""
+    """File and line that took it (``tracemalloc``): ``swarm_metrics/projection.py:12``; or the type of objects."""
     bytes: int
     """More at the end than after the warm-up."""
     blocks: int
@@ -246,7 +246,7 @@ class MemoryProfiled(Data, frozen=True, kw_only=True):
     samples: tuple[Samples, ...]
     grown: Grown
     grew: tuple[Grew, ...] = ()
-    """The most first; empty unless asked for."""
+    """Lines, then types, the most of each first; empty unless asked for."""
     view_bytes: int
     """The view's file."""
     elapsed_s: float

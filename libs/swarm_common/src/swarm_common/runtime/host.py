@@ -210,11 +210,17 @@ def run_as_services_do(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on the event loop that services have, with garbage collected as rarely as there."""
     import uvloop  # noqa: PLC0415 - only a process that serves needs it
 
-    # What was imported stays: it need not be looked through again and again. Events and states hold no cycles and are
-    # not tracked at all (gc=False), so collections can be rare.
+    collect_rarely()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(coroutine)
+
+
+def collect_rarely() -> None:
+    """Have garbage looked for as rarely as it comes here.
+
+    What was imported stays: it need not be looked through again and again. Events and states hold no cycles and are not
+    tracked at all (gc=False).
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(coroutine)

@@ -1,10 +1,11 @@
-"""Suite ``noop``: tasks that do nothing, so that what is measured is the platform itself."""
+"""Suite ``noop``: tasks that do nothing, so that what is measured is the platform itself, and what measuring costs."""
 
 from __future__ import annotations
 
 from swarm_common.events import Metric, Task
 from swarm_common.events.agent import TaskDone
 from swarm_coordinator.plans import Finish, Param, Scenario, SoFar, Step
+from swarm_coordinator.suites import costs
 
 TASKS = Param(name="tasks", type="int", default=100, low=1, high=100_000, description="how many empty tasks")
 FAIL_ATTEMPTS = Param(
@@ -28,10 +29,16 @@ class Noop:
             description="Empty tasks, as fast as they go through",
             params=(TASKS, FAIL_ATTEMPTS),
         ),
+        costs.OVERHEAD,
+        costs.MEMORY,
     )
 
     def plan(self, sofar: SoFar) -> Step | Finish:
-        """Return all tasks at once, then their count and rate."""
+        """Return all tasks at once, then their count and rate; or one task that measures, then what it found."""
+        if sofar.scenario in {costs.OVERHEAD.name, costs.MEMORY.name}:
+            if sofar.step == 0:
+                return Step(tasks=(costs.task_of(sofar.scenario, dict(sofar.params)),))
+            return costs.finish(sofar.results[sofar.scenario])
         if sofar.step == 0:
             return Step(tasks=noop_tasks(int(sofar.params["tasks"]), int(sofar.params["fail_attempts"])))
         metrics = noop_metrics(sofar)

@@ -1,0 +1,1 @@
+"""What measuring and remembering cost: the work of the scenarios ``overhead`` and ``memory`` of suite ``noop``."""

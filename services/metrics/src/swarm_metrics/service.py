@@ -21,7 +21,15 @@ from swarm_common.events import Array, Event
 from swarm_common.events.agent import DataPrepared, Predicted
 from swarm_common.events.consensus import Reached
 from swarm_common.events.measuring import MeasuredData
-from swarm_common.events.metrics import Compared, CurveFitted, Exercised, Measured, Scored
+from swarm_common.events.metrics import (
+    Compared,
+    CurveFitted,
+    Exercised,
+    Measured,
+    MemoryProfiled,
+    OverheadMeasured,
+    Scored,
+)
 from swarm_common.runtime.context import Context
 from swarm_common.runtime.service import Service, Work
 from swarm_metrics import asking, queries, summaries
@@ -209,6 +217,27 @@ async def fit_curve(work: Work) -> CurveFitted:
 
     measured = [data for _, data in await work.inputs_of(MeasuredData)]
     return await asyncio.to_thread(measuring.fit_curve, work.task.task, measured, work.task.seed)
+
+
+@service.task("measure_overhead", lane="cpu", pure=False)
+async def measure_overhead(work: Work) -> OverheadMeasured:
+    """Do empty tasks with and without what measures them, in a process of its own."""
+    from swarm_metrics.costs import measuring as costs  # noqa: PLC0415
+    from swarm_metrics.primitives import measuring  # noqa: PLC0415
+
+    params = measuring.params_of(work.task.params, costs.OverheadParams)
+    return await costs.measure_overhead(work.task.task, params, work.task.seed)
+
+
+@service.task("profile_memory", lane="cpu", pure=False)
+async def profile_memory(work: Work) -> MemoryProfiled:
+    """Keep a view over sessions in processes of its own; see what that costs, and whether memory grows with work."""
+    from swarm_metrics.costs import measuring as costs  # noqa: PLC0415
+    from swarm_metrics.primitives import measuring  # noqa: PLC0415
+
+    return await costs.profile_memory(
+        work.task.task, measuring.params_of(work.task.params, costs.MemoryParams)
+    )
 
 
 @service.query("runs")

@@ -181,7 +181,7 @@ def _rebuilt(log: Path, view: Path) -> float:
 class _Explained:
     """What grew from the end of the warm-up to the end: by the line of code that took it, and by the type of objects.
 
-    Lines are those of ``tracemalloc``; types are of objects that the collector of garbage tracks, without what they hold.
+    Lines are those of ``tracemalloc``; types are of objects that the collector of garbage tracks, less what they hold.
     """
 
     def __init__(self) -> None:

@@ -39,7 +39,8 @@ def weigh(task: str, params: WeighParams, seed: int) -> Weighed:
     """Return how many bytes the agents' state takes: nodes, logs, disks and decisions, as ``tracemalloc`` counts them.
 
     What is counted is all that a world has allocated and still holds when its messages are gone: the agents, and the
-    little that the world keeps of them. The interpreter's own pools round sizes up; that is not in it.
+    little that the world keeps of them. The interpreter's own pools round sizes up; that is not in it. Nothing is promised
+    of the growth: each agent of Raft has a set of all members.
 
     Raises:
         TaskFailed: A swarm did not decide what it was asked.
@@ -65,7 +66,6 @@ def weigh(task: str, params: WeighParams, seed: int) -> Weighed:
         scenario=params.scenario,
         size=params.size,
         operation=f"bytes of {params.size} agents of {params.mechanism} that have decided {params.values} values",
-        growth="linear",
         checked={"agents": params.size, "decisions": decided, "mechanism": params.mechanism},
         samples=(Samples(name=name, unit="bytes", values=tuple(swarms), clock="tracemalloc"),),
         timings=(),

@@ -122,7 +122,7 @@ def stages(entry: Entry, size: int, params: Mapping[str, Any], _seed: int) -> It
 
 def swarms(entry: Entry, size: int, params: Mapping[str, Any], seed: int) -> Iterator[MakeStep]:
     """Plan swarms one after the other, and then the same ones at once, again and again."""
-    repeats = range(WARM_UP + max(1, params["repeats"] // 2))
+    repeats = range(WARM_UP + params["repeats"])
 
     def alone(number: int) -> Tasks:
         names = [f"alone-{size}-{number}-{swarm}" for swarm in range(size)]

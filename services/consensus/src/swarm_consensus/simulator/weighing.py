@@ -39,8 +39,8 @@ def weigh(task: str, params: WeighParams, seed: int) -> Weighed:
     """Return how many bytes the agents' state takes: nodes, logs, disks and decisions, as ``tracemalloc`` counts them.
 
     What is counted is all that a world has allocated and still holds when its messages are gone: the agents, and the
-    little that the world keeps of them. The interpreter's own pools round sizes up; that is not in it. Nothing is promised
-    of the growth: each agent of Raft has a set of all members.
+    little that the world keeps of them. The interpreter's own pools round sizes up; that is not in it. Nothing is
+    promised of the growth: each agent of Raft has a set of all members.
 
     Raises:
         TaskFailed: A swarm did not decide what it was asked.

@@ -18,7 +18,6 @@ from swarm_coordinator.plans import Fact, SoFar
 from swarm_coordinator.suites.primitives.catalogue import BY_NAME
 from swarm_coordinator.suites.primitives.tasks import measured
 
-
 _PROMISED = frozenset(target.metric for entry in BY_NAME.values() for target in entry.targets)
 
 

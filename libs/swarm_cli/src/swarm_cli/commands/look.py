@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
-from swarm_cli import output, render
+from swarm_cli import output, render, watching
 from swarm_cli.commands import single
 from swarm_cli.connect import client, run_async
 from swarm_cli.listing import list_runs
 from swarm_cli.lookup import find_run
 from swarm_cli.options import Json, RunName, Session
-from swarm_cli.progress import describe
 from swarm_cli.result import show_result
 from swarm_common.errors import NotFound, UsageError
 from swarm_common.events import Event
-from swarm_common.events.envelope import plain
-from swarm_common.runs import RunView, fold, new_view
+from swarm_common.runs import RunView, fold
 
 
 def runs(
@@ -98,37 +93,33 @@ def watch(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="A run; without one, everything that happens.")
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Without a terminal: print what each instance uses, too, as it tells it."
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
 ) -> int:
-    """Show events as they happen: those of one run to its end, or of all runs until interrupted."""
-    return run_async(_watch(run, json=json))
+    """Show what happens as it happens: one run to its end, or services and all runs until interrupted.
+
+    On a terminal it draws what each service uses, or how far the run is, and the latest events; elsewhere it prints a
+    line an event.
+    """
+    return run_async(_watch(run, live=live, json=json))
 
 
-async def _watch(name: str | None, *, json: bool) -> int:
+async def _watch(name: str | None, *, live: bool, json: bool) -> int:
     async with client() as swarm:
         run = "" if name is None else await find_run(swarm, name)
         after = 0 if run else await swarm.log.last_seq()
-        if not run:
-            output.note(f"watching every run from sequence {after + 1} on; Ctrl-C ends it")
-        view = new_view(run)
-        async with contextlib.aclosing(swarm.follow(run, after=after)) as events:
-            async for event in events:
-                _print(event, json=json, with_run=not run)
-                if run:
-                    view.apply(event)
-                    if view.over:
-                        break
+        if watching.is_board(json=json):
+            view = await watching.board(swarm, run, after=after)
+        else:
+            if not run:
+                output.note(f"watching every run from sequence {after + 1} on; Ctrl-C ends it")
+            view = await watching.lines(swarm, run, after=after, json=json, with_live=live)
     return 0 if view.status in {"completed", "unknown"} else 1
-
-
-def _print(event: Event, *, json: bool, with_run: bool) -> None:
-    if json:
-        output.line(msgspec.json.encode(plain(event)).decode())
-    else:
-        who = event.source.removeprefix("/swarm/")
-        run = f"{event.run}  " if with_run else ""
-        output.line(f"{render.clock_time(event.time)}  {event.seq:>8}  {run}{describe(event)}  [{who}]")
-    sys.stdout.flush()
 
 
 def cancel(

@@ -10,6 +10,7 @@ from swarm_cli.coordination import coordination_of, show_coordination
 from swarm_cli.hive import hive_of, show_hive, tells
 from swarm_cli.leaderboard import board_of, show_board
 from swarm_cli.neural import neural_of, show_neural
+from swarm_cli.primitives import is_told, primitives_of, show_primitives
 from swarm_cli.render import Cell
 from swarm_common.events import JudgedTarget, Metric
 from swarm_common.runs import RunView
@@ -46,8 +47,11 @@ def show_result(view: RunView) -> None:
 def _show_measured(view: RunView) -> None:
     """Print the metrics, and the tables of the suite."""
     hive, coordination, neural = hive_of(view), coordination_of(view), neural_of(view)
+    primitives = primitives_of(view)
     tables = any(one is not None for one in (hive, coordination, neural))
     shown = [one for one in view.metrics if not (tables and tells(one.name))]
+    if primitives is not None:
+        shown = [one for one in view.metrics if not is_told(view, one.name)]
     if view.metrics:
         render.table(
             ["metric", "value", "interval", "n", "target", "how"],
@@ -63,6 +67,8 @@ def _show_measured(view: RunView) -> None:
         show_hive(hive, example=view.suite == "hive")
     if neural is not None:
         show_neural(neural)
+    if primitives is not None:
+        show_primitives(primitives, view)
 
 
 def headline(view: RunView) -> str:

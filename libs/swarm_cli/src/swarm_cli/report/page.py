@@ -16,8 +16,16 @@ from swarm_cli.coordination import coordination_of
 from swarm_cli.hive import hive_of, tells
 from swarm_cli.leaderboard import Arm, Board, Strategy, beside_text, board_of, mark, verdict_text
 from swarm_cli.neural import neural_of
+from swarm_cli.primitives import is_told, primitives_of
 from swarm_cli.progress import describe
-from swarm_cli.report import charts, coordination_charts, hive_charts, model_charts, neural_charts
+from swarm_cli.report import (
+    charts,
+    coordination_charts,
+    hive_charts,
+    model_charts,
+    neural_charts,
+    primitives_charts,
+)
 from swarm_cli.report.diagnosis import diagnose
 from swarm_cli.report.facts import Ensemble, ensembles
 from swarm_cli.report.workers import pieces
@@ -57,11 +65,13 @@ def page(view: RunView, events: Sequence[Event]) -> str:
         resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     )
     hive, coordination, neural = hive_of(view), coordination_of(view), neural_of(view)
+    primitives = primitives_of(view)
     return template.render(
         _content(view, events),
         hive="" if hive is None else hive_charts.section(hive, environment),
         coordination="" if coordination is None else coordination_charts.section(coordination, environment),
         neural="" if neural is None else neural_charts.section(neural, environment),
+        primitives="" if primitives is None else primitives_charts.section(primitives, view, environment),
     )
 
 
@@ -75,6 +85,8 @@ def _content(view: RunView, events: Sequence[Event]) -> dict[str, Any]:
     best = view.summary()["best_known"]
     tables = any(of(view) is not None for of in (hive_of, coordination_of, neural_of))
     several = [one for one in view.metrics if tables and tells(one.name)]
+    if primitives_of(view) is not None:
+        several = [one for one in view.metrics if is_told(view, one.name)]
     metrics = [one for one in view.metrics if one not in several]
     return {
         "view": view,

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 import msgspec
-import numpy as np
 
 from swarm_cli.comparing_runs import Facts
 from swarm_common.events import Host
@@ -31,10 +30,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 def look_at_order(table: Table) -> tuple[dict[str, Order], Orders] | None:
     """Return how much order matters, for each metric and for all together; ``None`` where there is too little."""
-    sides = [np.asarray(side, dtype=np.float64) for side in (table.base, table.head)]
-    if not table.names or min(side.shape[1] for side in sides) < FEWEST:
+    if not table.names or min(len(table.base[0]), len(table.head[0])) < FEWEST:
         return None
-    found = orders(sides)
+    found = orders([table.base, table.head])
     return dict(zip(table.names, found.alone, strict=True)), found
 
 

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from scipy import stats
 
 from swarm_cli.comparing_checks import Table, certainty_of, host_reasons, look_at_order, order_words
 from swarm_cli.comparing_groups import Group, Per, Units, many, units_of, values_of
 from swarm_cli.comparing_runs import Facts
-from swarm_statistics.comparing import Finding, Verdict, find, judge
+from swarm_statistics.comparing import Finding, Verdict, find, judge, proportions
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -316,7 +315,7 @@ def ended_rows(group: Group) -> list[Row]:
     if all(done == total for done, total in counts):
         return []
     (here, of_base), (there, of_head) = counts
-    p = float(stats.fisher_exact([[here, of_base - here], [there, of_head - there]]).pvalue)
+    p = proportions((here, of_base), (there, of_head))
     shares = (here / of_base, there / of_head)
     reason = f"completed are {here} of {of_base} and {there} of {of_head} runs"
     verdict: Verdict = "inconclusive"

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+from scipy import stats
 
 from swarm_statistics.equivalence import equivalent, level_for
 from swarm_statistics.ranks import Interval, hodges_lehmann, mann_whitney, pseudomedian, signed_rank
@@ -21,6 +22,7 @@ Better = Literal["higher", "lower", "neither"]
 Verdict = Literal["regression", "improvement", "equal", "inconclusive"]
 
 THRESHOLD = 0.05
+_TINY = 1e-9
 ALPHA = 0.05
 
 
@@ -79,7 +81,9 @@ def find(
     """
     if paired and len(base) != len(head):
         raise ValueError(f"pairs have two ends: {len(base)} values of base, {len(head)} of head")
-    logarithmic = min(*base, *head) > 0 if len(base) and len(head) else False
+    if not (len(base) and len(head)):
+        raise ValueError("a side without values cannot be compared")
+    logarithmic = min(*base, *head) > 0
     here, there = _working(base, head, logarithmic=logarithmic)
     if paired:
         differences = [after - before for before, after in zip(here, there, strict=True)]
@@ -167,9 +171,10 @@ def _working(
 ) -> tuple[list[float], list[float]]:
     if logarithmic:
         return [math.log(value) for value in base], [math.log(value) for value in head]
-    size = max(abs(float(np.median(base))), abs(float(np.median(head)))) if len(base) and len(head) else 1.0
-    if size == 0:
-        size = float(np.max(np.abs([*base, *head]))) or 1.0
+    size = max(abs(float(np.median(base))), abs(float(np.median(head))))
+    largest = float(np.max(np.abs([*base, *head]))) or 1.0
+    if size < _TINY * largest:  # both medians are nothing: parts of them say nothing
+        size = largest
     return [value / size for value in base], [value / size for value in head]
 
 
@@ -179,6 +184,12 @@ def _spread(samples: Sequence[Sequence[float]]) -> float | None:
     if degrees < 1:
         return None
     return math.sqrt(sum(float(np.var(sample)) * len(sample) for sample in samples) / degrees)
+
+
+def proportions(base: tuple[int, int], head: tuple[int, int]) -> float:
+    """Return the two-sided p of "the same share succeeds"; a side is how many did, of how many (Fisher 1935)."""
+    table = [[done, total - done] for done, total in (base, head)]
+    return float(stats.fisher_exact(table).pvalue)
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
@@ -47,14 +47,14 @@ class Orders(msgspec.Struct, frozen=True):
     """What all metrics share: the mean of their ranks, run by run. A machine that slows down slows all of them."""
 
 
-def orders(sides: Sequence[Floats], *, seed: int = 0, permutations: int = PERMUTATIONS) -> Orders:
+def orders(sides: Sequence[ArrayLike], *, seed: int = 0, permutations: int = PERMUTATIONS) -> Orders:
     """Return how much order matters within the sides.
 
     Each side is an array of metrics by runs, in the order in which they ran; larger is worse for all metrics or for
     none. Runs of one side keep their metrics together when they are shuffled.
     """
     rng = np.random.default_rng([seed % 2**64, permutations])
-    ranked = [_standard(side) for side in sides]
+    ranked = [_standard(np.asarray(side, dtype=np.float64)) for side in sides]
     seen = _Sums.of([side[:, np.newaxis, :] for side in ranked])
     shuffled = [_shuffled(side, permutations, rng) for side in ranked]
     drawn = _Sums.of_drawn(shuffled)
@@ -66,7 +66,7 @@ def orders(sides: Sequence[Floats], *, seed: int = 0, permutations: int = PERMUT
             np.abs(drawn.trend[at]),
             abs(seen.trend[at, 0]),
         )
-        for at in range(len(sides[0]))
+        for at in range(len(ranked[0]))
     )
     mean = _order(
         seen.alike.mean(),

@@ -102,14 +102,14 @@ def _left_out_of_pairs(n: int, alpha: float) -> int:
 
 def _ways_of_two(n: int, m: int) -> Floats:
     """Return in how many ways U takes each of its values 0..nm: the coefficients of the Gaussian binomial."""
-    ways = np.zeros(n * m + 1)
-    ways[0] = 1.0
+    ways = np.zeros(n * m + 1, dtype=object)  # whole numbers of any length: differences of large ones must stay exact
+    ways[0] = 1
     for step in range(1, n + 1):  # times 1 - x^(m + step), divided by 1 - x^step
         if m + step <= n * m:
             ways[m + step :] -= ways[: -(m + step)].copy()
         for rest in range(step):
             ways[rest::step] = np.cumsum(ways[rest::step])
-    return ways
+    return ways.astype(np.float64)
 
 
 def _below(ways: Floats, alpha: float) -> int:

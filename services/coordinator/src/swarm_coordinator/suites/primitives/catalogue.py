@@ -38,6 +38,9 @@ def _below(metric: str, most: float) -> Target:
     return Target(metric=metric, op="<", target=most)
 
 
+_MERGES = ("sum", "bits", "union", "tally", "weigh")
+
+
 ENTRIES: tuple[Entry, ...] = (
     Entry(
         name="consensus_latency",
@@ -183,8 +186,9 @@ ENTRIES: tuple[Entry, ...] = (
         how="case",
         sizes=(10, 50, 100, 500),
         size="proposals",
+        variants=_MERGES,
         curve=True,
-        targets=(_below("p50.commutative_aggregation.100", 10.0),),
+        targets=tuple(_below(f"p50.commutative_aggregation.{way}.100", 10.0) for way in _MERGES),
     ),
     Entry(
         name="conditional_aggregation",

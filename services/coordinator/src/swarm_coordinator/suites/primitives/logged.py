@@ -40,7 +40,7 @@ _EXERCISED: tuple[tuple[tuple[str, str, int, int], ...], ...] = (
     ),
     (
         ("snapshot_reads", "", 50, 20),
-        ("commutative_aggregation", "", 100, 100),
+        ("commutative_aggregation", "weigh", 100, 100),
         ("conditional_aggregation", "", 100, 20),
         ("priority_scheduling", "", 500, 100),
         ("scheduler_queue_depth", "", 1000, 5),

@@ -44,6 +44,7 @@ class Feed:
         self._writing = asyncio.Lock()
         # One thread, so that writes keep their order; and one of its own, for scoring may have taken all others.
         self._thread = ThreadPoolExecutor(1, "view-writer")
+        self._hurrying: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
@@ -68,6 +69,18 @@ class Feed:
             except BrokerUnavailable as error:
                 log.warning("view_waits", reason=str(error))
                 await asyncio.sleep(_PATIENCE_S)
+
+    def hurry(self) -> asyncio.Task[None]:
+        """Write at once what has been taken so far; who waits for the end may leave, and the writing goes on."""
+        if self._hurrying is None or self._hurrying.done():
+            self._hurrying = asyncio.create_task(self._hurry(), name="view-hurry")
+        return self._hurrying
+
+    async def _hurry(self) -> None:
+        with contextlib.suppress(
+            BrokerUnavailable
+        ):  # what is missing is asked for again, and said to be behind
+            await self.flush()
 
     async def flush(self) -> None:
         """Write what has been taken so far."""

@@ -152,10 +152,11 @@ class View:
 
     async def _caught_up(self, filling: _Filling, patience_s: float | None = None) -> None:
         """Wait until a projection is as far as the log, or for so long."""
-        deadline = None if patience_s is None else time.monotonic() + patience_s
+        began = time.monotonic()
         while True:
-            await filling.feed.flush()
-            if not filling.behind or (deadline is not None and time.monotonic() > deadline):
+            left = None if patience_s is None else max(0.0, began + patience_s - time.monotonic())
+            await asyncio.wait({filling.feed.hurry()}, timeout=left)
+            if not filling.behind or left == 0:
                 return
             await asyncio.sleep(_LOOK_S)
 
@@ -193,11 +194,13 @@ class View:
 
     async def close(self) -> None:
         """Answer what has been asked, write what has arrived, and close."""
-        for filling in (self._next, self._now):
-            if filling is not None:
-                await filling.stop()
-                filling.projection.close()
+        fillings = [filling for filling in (self._next, self._now) if filling is not None]
+        for filling in fillings:
+            await filling.stop()
+        # Readers first: only who may write can put the write-ahead log back into the file.
         await asyncio.to_thread(self._reader.close)
+        for filling in fillings:
+            filling.projection.close()
         if self._directory is not None:
             self._directory.cleanup()
 

@@ -29,6 +29,7 @@ from swarm_common.runtime.service import Work
 from swarm_common.settings import Settings
 from swarm_common.tracing import LogTracer
 from swarm_model_agent.acting.acting import act
+from swarm_model_agent.executors.apart import Apart, Loop
 from swarm_model_agent.executors.choosing import Embedded, Executors
 from swarm_model_agent.executors.core import Patient
 from swarm_model_agent.executors.openai import OpenAI
@@ -94,8 +95,9 @@ async def _late(into: list[float]) -> None:
         into.append(1e3 * (time.perf_counter() - began - TICK_S))
 
 
-async def _at_once(url: str, repeats: int) -> list[Row]:
-    asked = Patient(OpenAI(url, "instant", api_key=""), slots=Settings().llm_slots)
+async def _at_once(url: str, repeats: int, slots: int, how: str) -> list[Row]:
+    loop = Loop()
+    asked = Patient(Apart(OpenAI(url, "instant", api_key=""), loop), slots=slots)
     await asked.run(_ask(0))
     lags: list[float] = []
     lost: list[float] = []
@@ -110,13 +112,13 @@ async def _at_once(url: str, repeats: int) -> list[Row]:
         lags.append(quantile(late, 0.99))
         lost.append(sum(one.trouble is not None for one in found))
     await asked.close()
-    what = f"{AT_ONCE:,} calls at once to an instant endpoint"
+    await loop.close()
+    what = f"{AT_ONCE:,} calls at once, {how}"
+    late = "p99 of the event loop meanwhile"
     return [
-        Row(name="lost", what=what, unit="calls", samples=tuple(lost), target="<= 0"),
-        Row(
-            name="lag", what="p99 of the event loop meanwhile", unit="ms", samples=tuple(lags), target="< 50"
-        ),
-        Row(name="rate", what="of those calls", unit="calls/s", samples=tuple(rates)),
+        Row(name=f"lost.{slots}", what=what, unit="calls", samples=tuple(lost), target="<= 0"),
+        Row(name=f"lag.{slots}", what=late, unit="ms", samples=tuple(lags), target="< 50"),
+        Row(name=f"rate.{slots}", what="of those calls", unit="calls/s", samples=tuple(rates)),
     ]
 
 
@@ -207,8 +209,13 @@ async def _cache() -> list[Row]:
 
 async def _measure(quick: bool) -> tuple[list[Row], list[str]]:
     repeats = 2 if quick else 5
+    slots = Settings().llm_slots
     async with _instant() as url:
-        rows = [*await _at_once(url, repeats), *await _turns(url, repeats)]
+        rows = [
+            *await _at_once(url, repeats, slots, f"on {slots} connections, as is set"),
+            *await _at_once(url, repeats, AT_ONCE, "each on a connection of its own"),
+            *await _turns(url, repeats),
+        ]
     return [*rows, *await _cache()], []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import acting
 import append
 import combine
 import consume
@@ -37,6 +38,7 @@ BENCHES = [
         quality,
         simulator,
         histories,
+        acting,
     )
 ]
 

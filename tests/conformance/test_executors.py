@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -29,8 +30,10 @@ from swarm_common.llm import (
 )
 from swarm_model_agent.acting.turn import called
 from swarm_model_agent.executors.anthropic import Anthropic
+from swarm_model_agent.executors.apart import Apart, Loop
 from swarm_model_agent.executors.core import Patient
 from swarm_model_agent.executors.openai import OpenAI
+from swarm_model_agent.executors.pace import Pace
 from swarm_model_agent.executors.recorded import Recorded, Recording
 
 SECRET = "key-that-nobody-may-see"  # noqa: S105 - for the loopback
@@ -341,6 +344,98 @@ async def test_llama_cpp_gets_its_grammars() -> None:
         await model.close()
     assert endpoint.asked[0].body["grammar"] == 'root ::= "green" | "a \\"b\\"\\\\"'
     assert endpoint.asked[1].body["grammar"] == 'root ::= "a"'
+
+
+class Clock:
+    """A clock that moves when somebody pauses."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.pauses: list[float] = []
+
+    async def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("limits", "pauses"),
+    [
+        ((60, 0), [1.0, 1.0, 1.0]),
+        ((240, 0), []),  # four a second
+        (
+            (0, 7200),
+            [1.0, 1.0, 1.0],
+        ),  # each takes the 120 tokens that a second lets in, by the server's count
+        ((30, 7200), [2.0, 2.0, 2.0]),
+    ],
+)
+async def test_an_endpoint_is_asked_as_fast_as_it_may_be_and_no_faster(
+    protocol: Protocol, limits: tuple[int, int], pauses: list[float]
+) -> None:
+    clock = Clock()
+    async with serving(lambda *_: protocol.says("Green.")) as endpoint:
+        pace = Pace(*limits, now=lambda: clock.now, pause=clock.pause)
+        model = Patient(protocol.adapter(endpoint.url), pace=pace)
+        for _ in range(4):  # reckoned are a token asked and 119 to be written; read are 100 and written 20
+            await model.run(replace(ASK, sampling=Sampling(max_tokens=119)))
+        await model.close()
+    assert len(endpoint.asked) == 4
+    assert clock.pauses == pytest.approx(pauses)
+
+
+async def test_a_request_larger_than_the_limit_goes_and_leaves_a_debt() -> None:
+    clock = Clock()
+    pace = Pace(0, 600, now=lambda: clock.now, pause=clock.pause)  # ten tokens a second
+    for _ in range(2):
+        reckoned = await pace.enter(replace(ASK, sampling=Sampling(max_tokens=99)))
+        pace.counted(reckoned, Response(usage=Usage(input=30, output=20)))
+    assert clock.pauses == pytest.approx([5.0])  # for 40 of debt and 10 to be full
+
+
+async def test_each_try_counts_for_the_pace(protocol: Protocol) -> None:
+    clock = Clock()
+    failed = as_json(protocol.status(500), status=500)
+    async with serving(lambda number, _: failed if number == 0 else protocol.says("Green.")) as endpoint:
+        pace = Pace(60, now=lambda: clock.now, pause=clock.pause)
+        model = Patient(protocol.adapter(endpoint.url), pause=clock.pause, pace=pace)
+        found = await model.run(ASK)
+        await model.close()
+    assert (found.text, found.timings.tries) == ("Green.", 2)
+    assert clock.pauses == pytest.approx([0.5, 0.5])  # after the failure, and what was left of a second
+
+
+async def test_asked_apart_it_answers_alike_and_a_call_given_up_is_given_up_there(protocol: Protocol) -> None:
+    threads = set()
+
+    class Watched:
+        """An adapter that notes in which thread it is asked."""
+
+        def __init__(self, url: str) -> None:
+            self.under = protocol.adapter(url)
+            self.model, self.abilities = self.under.model, self.under.abilities
+
+        async def answer(self, request: Request) -> Response:
+            threads.add(threading.get_ident())
+            found: Response = await self.under.answer(request)
+            return found
+
+        async def close(self) -> None:
+            await self.under.close()
+
+    never = Reply(b"", never=True)
+    async with serving(lambda number, _: never if number == 1 else protocol.says("Green.")) as endpoint:
+        loop = Loop()
+        model = Patient(Apart(Watched(endpoint.url), loop))
+        first = await model.run(ASK)
+        late = await model.run(replace(ASK, limits=Limits(time_s=0.2, tries=1)))
+        again = await model.run(ASK)
+        await model.close()
+        await loop.close()
+    assert [first.text, late.trouble, again.text] == ["Green.", "timeout", "Green."]
+    assert threading.get_ident() not in threads
+    assert len(threads) == 1
+    assert not any(thread.ident in threads for thread in threading.enumerate())
 
 
 async def test_a_recording_answers_as_the_model_did_and_asks_nobody(protocol: Protocol) -> None:

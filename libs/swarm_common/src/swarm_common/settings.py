@@ -61,8 +61,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     it wants one, comes from the environment alone: `SWARM_LLM_API_KEY`, which is no setting and never recorded."""
     llm_model: str = "default"
     """Name of the model there; a server of one model takes any."""
-    llm_slots: int = 16
-    """Calls at once to an endpoint, of one process; more make the process slow to hear of anything else."""
+    llm_slots: int = 64
+    """Calls at once to an endpoint, and connections to it, of one process; further ones wait. More are not faster: the
+    libraries' connection pool looks at each connection with each call."""
+    llm_rpm: int = 0
+    """Requests a minute to an endpoint, of one process; 0 sets no limit. What it answers with 429 and Retry-After is
+    heeded in any case."""
+    llm_tpm: int = 0
+    """Tokens a minute to an endpoint, read and written, of one process; 0 sets no limit."""
     llm_price: str = ""
     """US dollars for a million tokens read and a million written, such as `3,15`; empty means unknown. Without it a
     budget can only be kept where an endpoint itself says what a call costs."""
@@ -74,6 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ("cpu_workers", 0, 1024),
             ("io_slots", 1, 100_000),
             ("llm_slots", 1, 1024),
+            ("llm_rpm", 0, 1_000_000),
+            ("llm_tpm", 0, 1_000_000_000),
             ("stream_replicas", 1, 5),
             ("sample_s", 0, 60),
         ):

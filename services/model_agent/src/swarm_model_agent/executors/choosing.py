@@ -17,7 +17,9 @@ from swarm_common.settings import Settings
 from swarm_model_agent.acting.params import ActParams
 from swarm_model_agent.acting.spending import Price, Purse
 from swarm_model_agent.executors import embedded
+from swarm_model_agent.executors.apart import Apart, Loop
 from swarm_model_agent.executors.core import Endpoint, Executor, Patient
+from swarm_model_agent.executors.pace import Pace
 from swarm_model_agent.executors.recorded import Recorded, Recording
 
 Calls = Callable[[str], Awaitable[Sequence[Called]]]
@@ -124,6 +126,7 @@ class Executors:
         self._made: dict[tuple[str, str], Executor] = {}
         self._recordings: dict[tuple[str, str], Recording] = {}
         self._making = asyncio.Lock()
+        self._loop = Loop()
 
     async def of(self, params: ActParams, calls: Calls, task: str = "") -> Executor:
         """Return the executor that a turn asks for.
@@ -201,8 +204,7 @@ class Executors:
                 )
             from swarm_model_agent.executors.openai import OpenAI  # noqa: PLC0415 - an extra, and slow
 
-            slots = self._settings.llm_slots
-            return Patient(OpenAI(self._settings.llm_url, model or self._settings.llm_model), slots=slots)
+            return self._patient(OpenAI(self._settings.llm_url, model or self._settings.llm_model))
         if kind == "anthropic":
             if not model:
                 raise UsageError(
@@ -211,10 +213,18 @@ class Executors:
                 )
             from swarm_model_agent.executors.anthropic import Anthropic  # noqa: PLC0415 - an extra, and slow
 
-            return Patient(Anthropic(model), slots=self._settings.llm_slots)
+            return self._patient(Anthropic(model))
         from swarm_model_agent.executors.claude_code import ClaudeCode  # noqa: PLC0415 - rarely wanted
 
-        return Patient(ClaudeCode(model), slots=4)
+        return Patient(ClaudeCode(model), slots=4, pace=self._pace())
+
+    def _patient(self, endpoint: Endpoint) -> Patient:
+        """Return an executor whose endpoint is asked beside the service's own event loop."""
+        slots = self._settings.llm_slots
+        return Patient(Apart(endpoint, self._loop), slots=slots, pace=self._pace())
+
+    def _pace(self) -> Pace:
+        return Pace(self._settings.llm_rpm, self._settings.llm_tpm)
 
     async def _recorded(self, params: ActParams, calls: Calls) -> Recording:
         if not params.recording:
@@ -247,3 +257,4 @@ class Executors:
         """Close all."""
         await asyncio.gather(*(executor.close() for executor in self._made.values()))
         self._made.clear()
+        await self._loop.close()

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from swarm_common.llm import TRANSIENT, Choices, Grammar, Request, Response, Schema, Trouble, check
+from swarm_model_agent.executors.pace import Pace
 
 Ability = Literal["temperature", "top_p", "seed", "stop", "tools", "choices", "grammar", "schema"]
 
@@ -78,13 +79,21 @@ Pause = Callable[[float], Awaitable[None]]
 
 
 class Patient:
-    """An :class:`Executor` over an endpoint: so many requests at once, and tries within the request's limits."""
+    """An :class:`Executor` over an endpoint: so many requests at once, so fast, tries within the request's limits."""
 
-    def __init__(self, endpoint: Endpoint, *, slots: int = 1024, pause: Pause = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        slots: int = 1024,
+        pause: Pause = asyncio.sleep,
+        pace: Pace | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self.model = endpoint.model
         self._slots = asyncio.Semaphore(slots)
         self._pause = pause
+        self._pace = pace or Pace()
 
     async def run(self, request: Request) -> Response:
         """Ask, again where another try may help, until there is an answer or the limits are reached."""
@@ -97,10 +106,11 @@ class Patient:
                 trouble="refused_request",
                 why=f"{self.model} cannot be told {missing}; leave it out, or ask another endpoint",
             )
-        tries, sent, failed = 0, began, Failed("timeout", "no slot came free in time")
+        tries, sent, failed = 0, began, Failed("timeout", "its turn did not come in time")
         try:
             async with asyncio.timeout(request.limits.time_s), self._slots:
                 while True:
+                    reckoned = await self._pace.enter(request)
                     tries += 1
                     sent = time.perf_counter()
                     try:
@@ -110,6 +120,7 @@ class Patient:
                         if error.trouble not in TRANSIENT or tries >= request.limits.tries:
                             break
                     else:
+                        self._pace.counted(reckoned, found)
                         return _timed(found, began, sent, tries)
                     await self._pause(_pause_s(failed, tries))
         except TimeoutError:

@@ -26,7 +26,7 @@ from swarm_model_agent.wire import decode_answer, events_of, job
 
 if TYPE_CHECKING:
     from swarm_model_agent.executors.choosing import Executors
-    from swarm_model_agent.families.posing import PoseParams
+    from swarm_model_agent.families.posing import GradeParams, PoseParams
 
 service = Service("model_agent", "agent", description="Does the work: trains and predicts with models.")
 pool = WarmPool()
@@ -134,7 +134,8 @@ async def pose(work: Work) -> TasksPosed:
     """Draw questions of a task family."""
     from swarm_model_agent.families import posing  # noqa: PLC0415 - most runs ask no questions
 
-    return posing.pose(work.task.task, read(work.task.params, posing.PoseParams))
+    # In a thread: a library of puzzles may take seconds to load and to make some.
+    return await asyncio.to_thread(posing.pose, work.task.task, read(work.task.params, posing.PoseParams))
 
 
 @service.task("pose_file", lane="io", pure=False)
@@ -160,12 +161,25 @@ async def grade(work: Work) -> Graded:
     """Hold answers against the right ones."""
     from swarm_model_agent.families import posing  # noqa: PLC0415
 
+    return posing.graded(work.task.task, *await _to_grade(work))
+
+
+@service.task("grade_apart", lane="io", pure=False)
+async def grade_apart(work: Work) -> Graded:
+    """Hold answers against the right ones that are graded by running them, each in a process shut in."""
+    from swarm_model_agent.families import posing  # noqa: PLC0415
+
+    return await asyncio.to_thread(posing.graded_apart, work.task.task, *await _to_grade(work))
+
+
+async def _to_grade(work: Work) -> tuple[GradeParams, TasksPosed, dict[str, Acted]]:
+    from swarm_model_agent.families import posing  # noqa: PLC0415
+
     params = read(work.task.params, posing.GradeParams)
     posed = await work.inputs_of(TasksPosed)
     if len(posed) != 1:
         raise UsageError(f"the task needs one agent.tasks_posed; it has {len(posed)}", field="needs")
-    acted = {data.task: data for _, data in await work.inputs_of(Acted)}
-    return posing.graded(work.task.task, params, posed[0][1], acted)
+    return params, posed[0][1], {data.task: data for _, data in await work.inputs_of(Acted)}
 
 
 @service.task("measure_agents", lane="cpu", pure=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -261,8 +261,10 @@ class TasksPosed(Data, frozen=True, kw_only=True):
     split: str
     """``train``, ``validation`` or ``test``: no question is in two of them."""
     chance: float
-    """The score of one who guesses."""
+    """The score of one who guesses; 0 also where nobody can say."""
     items: tuple[Item, ...]
+    graded_by: Literal["grade", "grade_apart"] = "grade"
+    """The kind of task that grades answers: ``grade_apart`` runs them, each in a process shut in."""
 
 
 # Who of a pool took a turn, and what an endpoint's cache still held, are decided by timing and change no answer.

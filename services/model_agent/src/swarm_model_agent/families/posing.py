@@ -12,9 +12,10 @@ import msgspec
 from msgspec import Meta
 
 from swarm_common.errors import InvalidEvent, UsageError
-from swarm_common.events.agent import Acted, Graded, Item, TasksPosed
+from swarm_common.events.agent import Acted, Grade, Graded, Item, TasksPosed
 from swarm_common.llm import Choices
-from swarm_model_agent.families import family_of
+from swarm_model_agent.families import apart, family_of
+from swarm_model_agent.families.apart.grading import Answer, scores
 from swarm_model_agent.families.checking import CHECKERS, TAKES, fits, grade
 from swarm_model_agent.families.core import SPLITS, draw
 
@@ -54,6 +55,16 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def pose(task: str, params: PoseParams) -> TasksPosed:
     """Return questions of a family; raises :class:`UsageError` for a family, split or number that there is not."""
+    if apart.is_apart(params.family):
+        items = apart.draw(params.family, params.split, params.count, params.seed)
+        return TasksPosed(
+            task=task,
+            family=params.family,
+            split=params.split,
+            chance=0.0,
+            items=items,
+            graded_by="grade_apart",
+        )
     family = family_of(params.family)
     items = draw(family, params.split, params.count, params.seed)
     return TasksPosed(task=task, family=family.name, split=params.split, chance=family.chance, items=items)
@@ -131,7 +142,32 @@ def graded(task: str, params: GradeParams, posed: TasksPosed, acted: Mapping[str
     Raises:
         InvalidEvent: A question or a task is named that is not among the inputs.
     """
-    grades = []
+    pairs = _answered(params, posed, acted)
+    return Graded(task=task, grades=tuple(grade(item, said) for item, said in pairs))
+
+
+def graded_apart(task: str, params: GradeParams, posed: TasksPosed, acted: Mapping[str, Acted]) -> Graded:
+    """Return what answers are worth that are graded by running them, each in a process shut in; takes seconds.
+
+    Raises:
+        InvalidEvent: As :func:`graded`.
+        UsageError: This machine cannot shut a process in, or the library is not here or is another one.
+        SwarmError: The grading process ended before it had graded.
+    """
+    pairs = _answered(params, posed, acted)
+    answers = [Answer(checker=item.checker, said=said, right=item.answer) for item, said in pairs]
+    found = zip(pairs, scores(answers), strict=True)
+    return Graded(
+        task=task,
+        grades=tuple(
+            Grade(item=item.id, said=said, score=score, why="" if score == 1 else "it did not pass")
+            for (item, said), score in found
+        ),
+    )
+
+
+def _answered(params: GradeParams, posed: TasksPosed, acted: Mapping[str, Acted]) -> list[tuple[Item, str]]:
+    pairs = []
     for index in sorted(params.answers, key=int):
         said = acted.get(params.answers[index])
         if said is None or not 0 <= int(index) < len(posed.items):
@@ -139,8 +175,8 @@ def graded(task: str, params: GradeParams, posed: TasksPosed, acted: Mapping[str
                 f"question {index}, answered by {params.answers[index]}, is not among the inputs",
                 field="answers",
             )
-        grades.append(grade(posed.items[int(index)], said.text))
-    return Graded(task=task, grades=tuple(grades))
+        pairs.append((posed.items[int(index)], said.text))
+    return pairs
 
 
 def _item(given: _Line, name: str, number: int) -> Item:

@@ -228,11 +228,13 @@ def sampling_seed(seed: int, repeat: int) -> int:
     return (seed + 7919 * repeat) % 2**31
 
 
-def grade(arm: Arm, answers: Mapping[str, str], name: str = "") -> Task:
-    """Return the task that holds an arm's answers against the right ones."""
+def grade(arm: Arm, answers: Mapping[str, str], sofar: SoFar, name: str = "") -> Task:
+    """Return the task that holds an arm's answers against the right ones, as these questions want it."""
+    posed = sofar.results[POSE].data
+    assert isinstance(posed, TasksPosed)  # noqa: S101 - what concludes it
     return Task(
         id=name or arm.grade,
-        kind="grade",
+        kind=posed.graded_by,
         service="model_agent",
         params={"answers": dict(answers)},
         after=(POSE, *dict.fromkeys(answers.values())),

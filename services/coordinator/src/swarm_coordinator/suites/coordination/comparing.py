@@ -44,7 +44,7 @@ def step(arms: Iterable[Arm], setup: Setup, sofar: SoFar) -> Step | Finish | Non
             return Step()
         tasks, answers = advance(arm, questions_of(posed_of(sofar)), setup, sofar)
         if len(answers) == len(arm.questions):
-            return Step(tasks=(grade(arm, answers),))
+            return Step(tasks=(grade(arm, answers, sofar),))
         return Step(tasks=tasks)
     return None
 
@@ -76,7 +76,7 @@ def _stop(arms: Sequence[Arm], setup: Setup, sofar: SoFar, why: str) -> Step | F
             if not any(one.startswith(task_id(arm, int(index), "")) for one in lacking)
         }
         if whole:
-            return Step(tasks=(grade(arm, whole),))
+            return Step(tasks=(grade(arm, whole, sofar),))
     done = [_as_graded(arm, sofar) for arm in arms if arm.grade in sofar.results]
     alone = next((arm for arm in done if arm.name == "alone"), None)
     budget = next((arm for arm in done if arm.name == "budget"), None)

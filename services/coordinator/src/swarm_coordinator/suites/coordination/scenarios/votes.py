@@ -29,7 +29,7 @@ def plan(sofar: SoFar) -> Step | Finish:
     greedy, members = _greedy(setup), _members(setup)
     if (next_step := step([greedy, members], setup, sofar)) is not None:
         return next_step
-    grades = tuple(_grades(members))
+    grades = tuple(_grades(members, sofar))
     if grades[0].id not in sofar.planned:
         return Step(tasks=grades)
     metrics, verdicts, table = _told(members, greedy, grades, sofar)
@@ -58,7 +58,7 @@ def _members(setup: Setup) -> Arm:
     )
 
 
-def _grades(members: Arm) -> Iterator[Task]:
+def _grades(members: Arm, sofar: SoFar) -> Iterator[Task]:
     """Return the tasks that grade each member by itself."""
     for number, agent in enumerate(members.team.agents):
         answers = {
@@ -66,7 +66,7 @@ def _grades(members: Arm) -> Iterator[Task]:
             for index in members.questions
             for turn in _turns(members, index, agent)
         }
-        yield grade(members, answers, f"{members.name}-{number}-grade")
+        yield grade(members, answers, sofar, f"{members.name}-{number}-grade")
 
 
 def _turns(members: Arm, index: int, agent: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from swarm_common.events.measuring import Clock, Timing
 
@@ -18,9 +18,8 @@ ENOUGH_FOR_P99 = 100
 _READINGS = 2001
 
 
-def clock_of(readings: int = _READINGS) -> Clock:
-    """Return what reading ``perf_counter_ns`` costs: the median of ``readings`` pairs, one right after the other."""
-    clock = time.perf_counter_ns
+def clock_of(clock: Callable[[], int] = time.perf_counter_ns, readings: int = _READINGS) -> Clock:
+    """Return what reading a clock of nanoseconds costs: the median of pairs, one reading right after the other."""
     costs = []
     for _ in range(readings):
         began = clock()

@@ -60,7 +60,7 @@ def measure(
     Raises:
         TaskFailed: The work was wrong, or a loop takes no time at all.
     """
-    clock = clock_of()
+    clock = clock_of(reading)
     if case.most_samples:
         most = min(case.most_samples, settings.samples)
         settings = msgspec.structs.replace(settings, samples=most, fewest=most, warm_up=1)

@@ -113,14 +113,16 @@ async def plain(url: str) -> AsyncIterator[NatsClient]:
 
 @contextlib.contextmanager
 def stack(
-    replicas: Mapping[str, int] | None = None, *, cpu_workers: int = 0
+    replicas: Mapping[str, int] | None = None, *, cpu_workers: int = 0, sample_s: float = 1.0
 ) -> Iterator[tuple[Settings, State]]:
     """Run the embedded stack in a directory of its own; it is ready when this gives it.
 
-    ``cpu_workers`` is how many processes train; 0 means one a core.
+    ``cpu_workers`` is how many processes train; 0 means one a core. ``sample_s`` is as in the settings.
     """
     with scratch() as home:
-        settings = Settings(home=str(home), nats_port=0, log_level="warning", cpu_workers=cpu_workers)
+        settings = Settings(
+            home=str(home), nats_port=0, log_level="warning", cpu_workers=cpu_workers, sample_s=sample_s
+        )
         started = control.up(settings, replicas)
         try:
             yield settings, started.state

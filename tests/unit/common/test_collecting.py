@@ -74,6 +74,8 @@ def test_processes_below_are_found_with_theirs_and_missed_when_they_end() -> Non
 @linux
 def test_processor_time_of_a_child_counts_after_its_end_too() -> None:
     below = Descendants()
+    assert below.read() is None
+    below.look()
     before = below.read()
     work = "import time\nwhile time.process_time() < .15: pass"
     subprocess.run([sys.executable, "-I", "-S", "-c", work], check=True)

@@ -23,7 +23,7 @@ class Children(msgspec.Struct, frozen=True, kw_only=True):
     processes: int
     cpu_s: float
     """Processor time of all, those that have ended included, since the service began; counted in ticks of 10 ms. A new
-    process is found within ten samples."""
+    process is found within thirty samples."""
     rss_bytes: int
     """Sum over those that live; pages that they share count once for each."""
 
@@ -53,9 +53,10 @@ class LiveMetrics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     rss_peak_bytes: int | None = None
     """The most it ever held."""
     uss_bytes: int | None = None
-    """Memory that only this process holds; read at a lower rate, so it may be half a minute old."""
+    """Memory that only this process holds; read every thirtieth sample, the first time with the fourth."""
     threads: int | None = None
     children: Children | None = None
+    """``None`` until they were looked for, with the fourth sample."""
     gc_collections: int = 0
     """Garbage collections of the interpreter since sampling began."""
     gc_pause_us: float = 0.0

@@ -22,9 +22,11 @@ from swarm_common.live import LiveMetrics
 from swarm_common.runtime.processes import Descendants, OwnProcess
 
 #: Each so many samples, memory is counted exactly, and new child processes are looked for: both take milliseconds.
-USS_EVERY, LOOK_EVERY = 30, 10
-#: How often the event loop is asked how late it is.
-LAG_S = 0.1
+EXACT_EVERY = 30
+#: The first time, when what a service starts is there.
+_EXACT_FIRST = 3
+#: How often the event loop is asked how late it is; each time wakes an idle process.
+LAG_S = 0.25
 #: Numbers that wait to be put into a histogram, at most: 64 KiB.
 _WAITING = 8192
 
@@ -134,20 +136,32 @@ class Collector:
     async def _wait(self) -> None:
         """Wait until the next sample is due, and see how late the loop runs what it is to run."""
         ticks = max(1, round(self.sample_s / LAG_S))
-        step = self.sample_s / ticks
-        for _ in range(ticks):
-            due = time.perf_counter_ns() + int(step * 1e9)
-            await asyncio.sleep(step)
-            self.lags.add(due, max(due, time.perf_counter_ns()))
+        over = asyncio.get_running_loop().create_future()
+        # Timers and no task that sleeps: that takes a third less of an idle process's time.
+        self._set_timer(self.sample_s / ticks, ticks, over)
+        try:
+            await over
+        finally:
+            self._timer.cancel()
+
+    def _set_timer(self, step_s: float, left: int, over: asyncio.Future[None]) -> None:
+        due = time.perf_counter_ns() + int(step_s * 1e9)
+        self._timer = asyncio.get_running_loop().call_later(step_s, self._tick, due, step_s, left - 1, over)
+
+    def _tick(self, due: int, step_s: float, left: int, over: asyncio.Future[None]) -> None:
+        self.lags.add(due, max(due, time.perf_counter_ns()))
+        if left:
+            self._set_timer(step_s, left, over)
+        elif not over.done():
+            over.set_result(None)
 
     def sample(self, handled: int, failures: int, in_flight: int) -> LiveMetrics:
         """Return what there is to say now, and begin a new interval."""
         now, cpu = time.perf_counter_ns(), time.process_time_ns()
         interval, used = now - self._at_ns, cpu - self._cpu_ns
         self._at_ns, self._cpu_ns = now, cpu
-        if self._number % USS_EVERY == 0:
+        if self._number % EXACT_EVERY == _EXACT_FIRST:
             self._uss = self._process.uss_bytes()
-        if self._number % LOOK_EVERY == 0:
             self._below.look()
         self._number += 1
         status = self._process.status()

@@ -83,7 +83,7 @@ class Descendants:
     """The processes below this one. Looking for new ones reads every process there is, so it is asked for rarely."""
 
     def __init__(self) -> None:
-        self._known: dict[int, int] = {}
+        self._known: dict[int, int] | None = None
         self._page, self._tick = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 
     def look(self) -> None:
@@ -91,15 +91,16 @@ class Descendants:
         below: dict[int, list[_Seen]] = {}
         for seen in _all_processes():
             below.setdefault(seen.parent, []).append(seen)
-        self._known, open_ends = {}, [os.getpid()]
+        known, open_ends = {}, [os.getpid()]
         while open_ends:
             for seen in below.get(open_ends.pop(), ()):
-                self._known[seen.pid] = seen.began
+                known[seen.pid] = seen.began
                 open_ends.append(seen.pid)
+        self._known = known
 
     def read(self) -> Children | None:
-        """Return what the known ones use; ``None`` where the system has no ``/proc``."""
-        if not sys.platform.startswith("linux"):
+        """Return what the known ones use; ``None`` before the first look, and where the system has no ``/proc``."""
+        if self._known is None or not sys.platform.startswith("linux"):
             return None
         there = [seen for pid, began in self._known.items() if (seen := _seen(pid)) and seen.began == began]
         ended = os.times()

@@ -96,7 +96,7 @@ def overhead_metrics(data: OverheadMeasured, source: tuple[str, ...]) -> tuple[M
             better="lower",
             n=len(samples),
             timing=True,
-            estimator="processor time of one sample; mean, for every tenth and thirtieth reads more",
+            estimator="processor time of one sample; mean, for every thirtieth reads more",
             source=source,
         )
     )

@@ -37,7 +37,7 @@ from swarm_common.tracing import LogTracer, OtelTracer
 OFF, TRACED, SAMPLED, COLLECTED = CONDITIONS = ("off", "tracing", "tracing_sampled", "collection")
 #: The share of traces that condition ``tracing_sampled`` exports.
 SHARE = 0.1
-_SAMPLES, _NOTES = 200, 20_000
+_SAMPLES, _NOTES = 240, 20_000
 _SERVICE = "overhead"
 
 

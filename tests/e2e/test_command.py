@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import termios
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -373,6 +377,64 @@ def test_watch_follows_everything_until_interrupted(swarm: Shell) -> None:
         assert "benchmark.started" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
+
+
+def test_watch_tells_what_each_service_uses(swarm: Shell) -> None:
+    with swarm.started("watch", "--live", "--json") as process:
+        assert process.stdout is not None
+        heard = json.loads(process.stdout.readline())
+        assert heard["service"] in SERVICES
+        assert heard["cpu_s"] > 0
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+
+
+def test_watch_draws_on_a_terminal(swarm: Shell, noop: str) -> None:
+    """Of a run what there is to say, and its end; of the swarm every service with a sparkline."""
+    with on_terminal(swarm, "watch", noop) as (process, seen):
+        until_sync(lambda: seen() and process.poll() is not None, what="its end")
+        assert process.returncode == 0
+        assert all(part in seen() for part in ("completed", "20/20 tasks", "throughput"))
+    with on_terminal(swarm, "watch") as (process, seen):
+        until_sync(lambda: all(service in seen() for service in SERVICES), what="every service")
+        swarm.good("run", "noop", "-p", "tasks=3")
+        until_sync(lambda: "benchmark.completed" in seen() and "█" in seen(), what="the end of another run")
+        process.send_signal(signal.SIGINT)
+        until_sync(lambda: seen() and process.poll() is not None, what="its end")
+        assert process.returncode == 130
+
+
+@contextlib.contextmanager
+def on_terminal(shell: Shell, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
+    """Run a command on a terminal of 40 lines; what is returned beside it gives all that it has drawn so far."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+    os.set_blocking(ours, False)
+    drawn = b""
+
+    def seen() -> str:
+        nonlocal drawn
+        with contextlib.suppress(OSError):  # nothing new, or nobody there any more
+            while more := os.read(ours, 65536):
+                drawn += more
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode(errors="replace"))
+
+    process = subprocess.Popen(
+        [SWARM, *arguments],
+        cwd=shell.cwd,
+        env={**shell.environ, "TERM": "xterm-256color"},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+    )
+    os.close(its)
+    try:
+        yield process, seen
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        os.close(ours)
 
 
 def test_cancel_stops_a_run_and_then_refuses(swarm: Shell) -> None:

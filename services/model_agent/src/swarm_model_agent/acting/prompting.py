@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from swarm_common.errors import UsageError
 from swarm_common.events.agent import Acted, Item
@@ -44,18 +45,22 @@ def request(
     )
 
 
-def _shots(family: str, params: ActParams) -> list[Message]:
+def _shots(family: str, params: ActParams) -> tuple[Message, ...]:
     """Return examples as turns of a conversation; a stage's question is of no family's kind."""
-    if params.stage is not None:
-        return []
-    return [
+    return () if params.stage is not None else _conversation(family)
+
+
+@lru_cache(maxsize=64)
+def _conversation(family: str) -> tuple[Message, ...]:
+    """Return a family's examples; kept, for its pool of questions is made anew whenever they are asked for."""
+    return tuple(
         message
         for item in examples(family)
         for message in (
             Message(role="user", content=item.question),
             Message(role="assistant", content=item.answer),
         )
-    ]
+    )
 
 
 def _content(params: ActParams, item: Item, heard: Sequence[Acted]) -> str:

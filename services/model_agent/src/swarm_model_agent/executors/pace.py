@@ -1,9 +1,9 @@
 """How fast an endpoint may be asked: requests and tokens a minute, by token buckets.
 
-(Turner, *New directions in communications (or which way to the information age?)*, 1986.) A bucket holds what one second lets in, so that no minute sees much more than its limit. A request
-waits until both hold what it needs, in the order in which requests came, and sleeps for exactly as long as that takes. Its tokens are
+A bucket holds what one second lets in, so that no minute sees much more than its limit. A request waits until both
+hold what it needs, in the order in which requests came, and sleeps for exactly as long as that takes. Its tokens are
 estimated before and corrected when they were counted; one that is larger than the bucket goes when the bucket is full
-and leaves a debt.
+and leaves a debt. (Turner, *New directions in communications (or which way to the information age?)*, 1986.)
 """
 
 from __future__ import annotations

@@ -126,10 +126,10 @@ def test_a_patterns_score_is_the_mean_of_its_tasks_with_an_interval_that_covers_
     (one,), (other,) = (found.result["neural"]["patterns"] for found in (alike, apart))
     assert one["score"] == other["score"] == pytest.approx(0.8)
     assert one["low"] < 0.8 < one["high"]
-    # Drawing one of two tasks twice gives either's score, half of the time.
-    assert other["low"] < 0.65
-    assert other["high"] > 0.95
-    assert one["high"] - one["low"] < 0.08
+    # Drawing one of two tasks twice gives either's score, half of the time; so few draws are spread about their mean.
+    assert other["low"] < 0.56
+    assert other["high"] == 1
+    assert one["high"] - one["low"] < 0.1
     assert one["questions"] == 400
 
 

@@ -43,7 +43,7 @@ class Influences:
         for node in range(_NODES):
             others = np.delete(np.arange(_NODES), node)
             sources = drawn.choice(others, _INTO, replace=False)
-            self.edges[sources, node] = drawn.choice([-1.0, 1.0], _INTO) * drawn.uniform(0.8, 1.2, _INTO)
+            self.edges[sources, node] = drawn.choice([-1.0, 1.0], _INTO) * drawn.uniform(0.5, 0.9, _INTO)
         self._bias = drawn.normal(scale=0.3, size=_NODES)
         watched = posed.stream("trajectories")
         state = watched.uniform(-2.0, 2.0, size=(posed.size * _UNIT, _NODES))

@@ -140,11 +140,16 @@ def resampled(tasks: Sequence[PatternLearned], seed: int, *, gains: bool = False
     """Return mean scores (or gains by training) of resamples: tasks are drawn with replacement, then questions of each.
 
     So the interval covers which task, which first weights and which questions it happened to be (the hierarchical
-    bootstrap, Davison and Hinkley 1997, section 3.8). Of one task it covers the questions alone.
+    bootstrap, Davison and Hinkley 1997, section 3.8). Draws of so few tasks scatter too little, by the root of
+    ``(n - 1) / n``; they are spread by that much about the mean. Of one task it covers the questions alone.
     """
     rng = random.Random(f"{seed}/{tasks[0].pattern}/resampled")  # noqa: S311 - seeded, nothing secret
     means = [floats(data.gained if gains else data.resampled) for data in tasks]
-    return [math.fsum(rng.choice(rng.choice(means)) for _ in means) / len(means) for _ in range(RESAMPLES)]
+    count = len(means)
+    centre = math.fsum(math.fsum(of) / len(of) for of in means) / count
+    spread = math.sqrt(count / (count - 1)) if count > 1 else 1.0
+    drawn = (math.fsum(rng.choice(rng.choice(means)) for _ in means) / count for _ in range(RESAMPLES))
+    return [min(1.0, centre + spread * (one - centre)) for one in drawn]
 
 
 def ends(drawn: Sequence[float], score: float, questions: int) -> tuple[float, float]:

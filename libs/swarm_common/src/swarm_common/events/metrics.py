@@ -252,6 +252,35 @@ class MemoryProfiled(Data, frozen=True, kw_only=True):
     elapsed_s: float
 
 
+class Totals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an instance of a service had used since its process began, as its live metrics say."""
+
+    service: str
+    instance: str
+    cpu_s: float
+    children_cpu_s: float | None = None
+    """Of the processes that it started; ``None`` where it does not know."""
+    rss_peak_bytes: int | None = None
+    gc_pause_us: float = 0.0
+    handled: int = 0
+
+
+@event("metrics.collected", concludes=True, volatile=("instances", "samples", "reason", "elapsed_s"))
+class Collected(Data, frozen=True, kw_only=True):
+    """What every service had used was heard from its live metrics."""
+
+    task: str
+    since: str = ""
+    """The task that had done so before, to which ``samples`` are the difference; empty for the first."""
+    instances: tuple[Totals, ...]
+    """In the order of services and instances."""
+    samples: tuple[Samples, ...] = ()
+    """``cpu`` and ``gc_pause`` used since then and ``rss_peak`` so far, one value an instance, of each service."""
+    reason: str = ""
+    """Why there is nothing, or no difference."""
+    elapsed_s: float
+
+
 @event("metrics.task_failed")
 class MetricsTaskFailed(TaskFailedData, frozen=True, kw_only=True):
     """A task of metrics ended without a result."""

@@ -15,6 +15,7 @@ import live
 import memory
 import noop
 import quality
+import queries
 import replay
 import simulator
 import speedup
@@ -38,6 +39,7 @@ BENCHES = [
         quality,
         simulator,
         histories,
+        queries,
         acting,
     )
 ]

@@ -22,6 +22,7 @@ from swarm_common.events.agent import DataPrepared, Predicted
 from swarm_common.events.consensus import Reached
 from swarm_common.events.measuring import MeasuredData
 from swarm_common.events.metrics import (
+    Collected,
     Compared,
     CurveFitted,
     Exercised,
@@ -42,12 +43,14 @@ if TYPE_CHECKING:
 service = Service("metrics", "metrics", description="Scores, statistics, and the view of all runs.")
 _view: View | None = None
 _dashboard: Dashboard | None = None
+_context: Context | None = None
 
 
 @service.on_start
 async def open_view(context: Context) -> None:
     """Open the view, read on from where it stands, and score something small beside: that loads numpy."""
-    global _view  # noqa: PLW0603 - it needs the log, which is there only now
+    global _view, _context  # noqa: PLW0603 - they need the log, which is there only now
+    _context = context
     _view = View(context)
     await _view.start()
     context.spawn(asyncio.to_thread(_rehearse), "warm-up")
@@ -227,6 +230,17 @@ async def measure_overhead(work: Work) -> OverheadMeasured:
 
     params = measuring.params_of(work.task.params, costs.OverheadParams)
     return await costs.measure_overhead(work.task.task, params, work.task.seed)
+
+
+@service.task("collect", lane="io", pure=False)
+async def collect(work: Work) -> Collected:
+    """Hear from every service what it has used, and since an earlier such task where that is an input."""
+    from swarm_metrics.costs import usage  # noqa: PLC0415
+
+    if _context is None:
+        raise NotFound("metrics has not started: there is nobody to hear")
+    before = next((data for _, data in await work.inputs_of(Collected)), None)
+    return await usage.collect(_context.broker.nc, _context.settings.sample_s, work.task.task, before)
 
 
 @service.task("profile_memory", lane="cpu", pure=False)

@@ -1,11 +1,11 @@
-"""Scenarios ``overhead`` and ``memory`` of suite ``noop``: what measuring costs, and what keeping a view costs."""
+"""Scenarios ``overhead``, ``usage`` and ``memory`` of suite ``noop``: what measuring, a run, a kept view cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from swarm_common.events import Metric, Target, Task
-from swarm_common.events.metrics import MemoryProfiled, OverheadMeasured
+from swarm_common.events.metrics import Collected, MemoryProfiled, OverheadMeasured
 from swarm_coordinator.plans import Fact, Finish, Param, Scenario
 from swarm_coordinator.suites.medians import ESTIMATOR, median
 
@@ -26,6 +26,15 @@ OVERHEAD = Scenario(
         ),
     ),
     targets=(Target(metric="note_us", op="<=", target=2.0),),
+)
+USAGE = Scenario(
+    name="usage",
+    description="What every service uses for a run: empty tasks, and its processor time before and after them",
+    params=(
+        Param(
+            name="tasks", type="int", default=2000, low=100, high=100_000, description="how many empty tasks"
+        ),
+    ),
 )
 MEMORY = Scenario(
     name="memory",
@@ -55,6 +64,58 @@ def task_of(scenario: str, params: dict[str, object]) -> Task:
     kind = {"overhead": "measure_overhead", "memory": "profile_memory"}[scenario]
     # A measurement that failed half-way is not repeated in silence: it took its time, and says why.
     return Task(id=scenario, kind=kind, service="metrics", lane="cpu", params=params, max_attempts=2)
+
+
+BEFORE, AFTER = "usage-before", "usage-after"
+
+
+def collect_task(name: str) -> Task:
+    """Return the task that hears what every service has used: ``BEFORE``, or ``AFTER`` with the difference."""
+    after = (BEFORE,) if name == AFTER else ()
+    return Task(id=name, kind="collect", service="metrics", after=after)
+
+
+def usage_metrics(fact: Fact, tasks: int) -> tuple[Metric, ...]:
+    """Return what a task cost all services together and each of them, by the difference of two collections."""
+    data = fact.data
+    if not isinstance(data, Collected):
+        raise TypeError(type(data).__name__)
+    by_service: dict[str, dict[str, float]] = {}
+    for one in data.samples:
+        by_service.setdefault(one.name, {})[one.of] = sum(one.values)
+    source = (fact.event,)
+    how = "processor time between two collections, idle time between them included, by the tasks"
+
+    def told(name: str, value: float | None, unit: str, estimator: str) -> Metric:
+        return Metric(
+            name=name,
+            value=value,
+            unit=unit,
+            better="lower",
+            n=tasks,
+            timing=True,
+            estimator=estimator,
+            reason="" if value is not None else data.reason or "no service could say",
+            source=source,
+        )
+
+    cpu, pauses, peaks = (by_service.get(name, {}) for name in ("cpu", "gc_pause", "rss_peak"))
+    return (
+        told("task_cpu_us", sum(cpu.values()) * 1e6 / tasks if cpu else None, "us", f"{how}; all services"),
+        *(told(f"task_cpu_us_{name}", cpu[name] * 1e6 / tasks, "us", how) for name in sorted(cpu)),
+        told(
+            "gc_pause_us",
+            sum(pauses.values()) if pauses else None,
+            "us",
+            "collections of garbage, all services",
+        ),
+        told(
+            "rss_peak_bytes",
+            sum(peaks.values()) if peaks else None,
+            "bytes",
+            "sum over services; each since it began",
+        ),
+    )
 
 
 def finish(fact: Fact) -> Finish:

@@ -30,6 +30,7 @@ class Noop:
             params=(TASKS, FAIL_ATTEMPTS),
         ),
         costs.OVERHEAD,
+        costs.USAGE,
         costs.MEMORY,
     )
 
@@ -39,10 +40,27 @@ class Noop:
             if sofar.step == 0:
                 return Step(tasks=(costs.task_of(sofar.scenario, dict(sofar.params)),))
             return costs.finish(sofar.results[sofar.scenario])
+        if sofar.scenario == costs.USAGE.name:
+            return _used(sofar)
         if sofar.step == 0:
             return Step(tasks=noop_tasks(int(sofar.params["tasks"]), int(sofar.params["fail_attempts"])))
         metrics = noop_metrics(sofar)
         return Finish(result={"tasks": metrics[0].value}, metrics=metrics)
+
+
+def _used(sofar: SoFar) -> Step | Finish:
+    """Return a collection, all tasks, another collection; then what lies between the two."""
+    count = int(sofar.params["tasks"])
+    match sofar.step:
+        case 0:
+            return Step(tasks=(costs.collect_task(costs.BEFORE),))
+        case 1:
+            return Step(tasks=noop_tasks(count))
+        case 2:
+            return Step(tasks=(costs.collect_task(costs.AFTER),))
+    tasks = noop_metrics(sofar)[0]
+    metrics = costs.usage_metrics(sofar.results[costs.AFTER], count)
+    return Finish(result={"tasks": tasks.value}, metrics=(tasks, *metrics))
 
 
 def noop_tasks(count: int, fail_attempts: int = 0) -> tuple[Task, ...]:

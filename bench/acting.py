@@ -19,7 +19,9 @@ from pathlib import Path
 
 from kit.cli import alone, run_async
 from kit.measure import Bench, Row, quantile
+from kit.servers import stack
 
+from swarm_common import Client
 from swarm_common.events import Data, Event
 from swarm_common.events.benchmark import TaskScheduled
 from swarm_common.events.envelope import new_event
@@ -207,6 +209,46 @@ async def _cache() -> list[Row]:
     ]  # fmt: skip
 
 
+async def _swarms(url: str, repeats: int) -> list[Row]:
+    """Ten agents at one queue, through the whole stack: an instant endpoint, its recording, the embedded model."""
+    params = {"modes": ["distributed"], "agents": 10, "family": "sentiment", "items": 29}
+    each: list[float] = []
+    again: list[float] = []
+    share: list[float] = []
+    calls, same = 0.0, True
+    with stack(llm_url=url) as (settings, _):
+        async with Client(settings=settings) as client:
+            await client.run("coordination", params=params)
+            for _ in range(repeats):
+                live = await client.run("coordination", params=params)
+                found = live.result["coordination"]["arms"][0]
+                calls = live.metrics["calls"].value or 0.0
+                each.append(1e3 * found["makespan_s"] / found["turns"])
+                replayed = await client.run("coordination", params={**params, "recording": live.id})
+                again.append(replayed.view.duration_s or 0.0)
+                same = same and replayed.digest == live.digest
+            for _ in range(max(1, repeats // 2)):
+                asked = {"modes": ["distributed"], "agents": 10, "executor": "embedded"}
+                run = await client.run("coordination", params=asked)
+                share.append(run.metrics["overhead.distributed"].value or 0.0)
+    if not same:
+        raise RuntimeError("a run from its recording gave another digest")
+    return [
+        Row(
+            name="task", what="10 agents at a queue: makespan over turns", unit="ms", samples=tuple(each),
+            target="< 3",
+        ),
+        Row(
+            name="again", what=f"a run of {calls:.0f} calls from its recording, same digest", unit="s",
+            samples=tuple(again), target="< 2",
+        ),
+        Row(
+            name="overhead", what="of the makespan, without a call; embedded model", unit="", samples=tuple(share),
+            target="< 0.05",
+        ),
+    ]  # fmt: skip
+
+
 async def _measure(quick: bool) -> tuple[list[Row], list[str]]:
     repeats = 2 if quick else 5
     slots = Settings().llm_slots
@@ -215,6 +257,7 @@ async def _measure(quick: bool) -> tuple[list[Row], list[str]]:
             *await _at_once(url, repeats, slots, f"on {slots} connections, as is set"),
             *await _at_once(url, repeats, AT_ONCE, "each on a connection of its own"),
             *await _turns(url, repeats),
+            *await _swarms(url, repeats),
         ]
     return [*rows, *await _cache()], []
 

@@ -113,15 +113,24 @@ async def plain(url: str) -> AsyncIterator[NatsClient]:
 
 @contextlib.contextmanager
 def stack(
-    replicas: Mapping[str, int] | None = None, *, cpu_workers: int = 0, sample_s: float = 1.0
+    replicas: Mapping[str, int] | None = None,
+    *,
+    cpu_workers: int = 0,
+    sample_s: float = 1.0,
+    llm_url: str = "",
 ) -> Iterator[tuple[Settings, State]]:
     """Run the embedded stack in a directory of its own; it is ready when this gives it.
 
-    ``cpu_workers`` is how many processes train; 0 means one a core. ``sample_s`` is as in the settings.
+    ``cpu_workers`` is how many processes train; 0 means one a core. ``sample_s`` and ``llm_url`` are as in settings.
     """
     with scratch() as home:
         settings = Settings(
-            home=str(home), nats_port=0, log_level="warning", cpu_workers=cpu_workers, sample_s=sample_s
+            home=str(home),
+            nats_port=0,
+            log_level="warning",
+            cpu_workers=cpu_workers,
+            sample_s=sample_s,
+            llm_url=llm_url,
         )
         started = control.up(settings, replicas)
         try:

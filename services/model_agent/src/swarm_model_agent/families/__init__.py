@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from swarm_common.errors import UsageError
 from swarm_common.events.agent import Item
@@ -29,6 +30,7 @@ def family_of(name: str) -> Family:
     return FAMILIES[name]
 
 
+@lru_cache(maxsize=64)
 def examples(name: str) -> tuple[Item, ...]:
     """Return the examples that stand before a question of a family; none for a user's file."""
     family = FAMILIES.get(name)

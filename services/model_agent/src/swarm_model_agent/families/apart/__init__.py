@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from swarm_common.errors import UsageError
 from swarm_common.events.agent import Item
-from swarm_model_agent.families.apart import human_eval, reasoning_gym
+from swarm_model_agent.families.apart import human_eval, reasoning_gym, shutting
 from swarm_model_agent.families.core import SPLITS
 
 Draw = Callable[[str, str, int, int], tuple[Item, ...]]
@@ -28,8 +28,15 @@ def draw(family: str, split: str, count: int, seed: int) -> tuple[Item, ...]:
     """Return ``count`` different questions of a split, drawn by ``seed``; may take seconds.
 
     Raises:
-        UsageError: The library is not installed, or there is no such set, split or number.
+        UsageError: The library is not installed, this machine cannot shut a process in, or there is no such set, split
+            or number.
     """
+    if why := shutting.missing():
+        raise UsageError(
+            f"answers of family {family} are graded by running them, shut in, and this machine cannot do that: {why}",
+            field="params.family",
+            given=family,
+        )
     if split not in SPLITS:
         raise UsageError(
             f"params.split is {split!r}; there are {', '.join(SPLITS)}", field="params.split", given=split,

@@ -5,7 +5,7 @@ const traces = document.querySelector("meta[name=traces]").content;
 const path = /^\/runs\/([^/]+)$/.exec(location.pathname);
 const url = path ? `/api/runs/${path[1]}` : "/api/runs?limit=200";
 const EVERY_MS = 1000, MOST_TASKS = 500, SVG = "http://www.w3.org/2000/svg";
-let tag = null, shown = null, session = "", status = "";
+let tag = null, shown = null, more = { samples: [], history: [] }, session = "", status = "";
 
 document.getElementById("json").href = document.getElementById("json").textContent = url;
 
@@ -100,6 +100,8 @@ function detail(run) {
     run.digest ? el("p", {}, el("span", { class: "quiet" }, "digest "), el("span", { class: "mono" }, run.digest), run.deterministic ? null : el("span", { class: "quiet" }, " (the outcome depends on timing)")) : null,
     targets.length ? section("Targets", el("div", { class: "narrow" }, table([["metric"], ["target"], ["value", "n"], [""]], targets.map(goal)))) : null,
     run.metrics.length ? section("Metrics", table([["metric"], ["value", "n"], ["interval", "n"], [""], ["n", "n"], ["how"]], run.metrics.map((one) => metric(one, targets)))) : null,
+    more.history.length > 1 ? section(`${more.metric} over runs`, history(more.history, run.run)) : null,
+    more.samples.length ? section("Measurements", table([["what"], ["of"], ["n", "n"], ["mean", "n"], ["median", "n"], ["99 %", "n"], ["greatest", "n"]], more.samples.map(measured))) : null,
     run.work.length ? section("Tasks", tasks(run.work)) : null,
     fold("Parameters", run.params), fold("Result", run.result),
   ];
@@ -130,6 +132,20 @@ function range(one, goals) {
     svg("line", { class: "axis", x1: 0, x2: 176, y1: 9, y2: 9 }), ...goals.map((at) => svg("line", { class: "goal", x1: x(at), x2: x(at), y1: 1, y2: 17 })),
     svg("path", { class: "whisker", fill: "none", d: `M${x(one.low)} 5v8M${x(one.low)} 9H${x(one.high)}M${x(one.high)} 5v8` }), svg("circle", { class: "dot", cx: x(one.value), cy: 9, r: 4 }));
 }
+function measured(one) {
+  const cell = (value) => el("td", { class: "n" }, withUnit(value, one.unit));
+  return el("tr", {}, el("th", { scope: "row" }, one.name), el("td", {}, one.of), el("td", { class: "n" }, number(one.n)),
+    cell(one.mean), cell(one.quantiles["0.5"]), cell(one.quantiles["0.99"]), cell(one.high));
+}
+function history(points, name) {
+  const values = points.map((point) => point.value), low = Math.min(...values), high = Math.max(...values), unit = points[0].unit;
+  const x = (index) => 4 + (index / (points.length - 1)) * 592, y = (value) => 76 - ((value - low) / (high - low || 1)) * 72;
+  const here = points.findIndex((point) => point.run === name);
+  const label = `the latest ${points.length} runs of this scenario, the newest last: from ${withUnit(low, unit)} to ${withUnit(high, unit)}`;
+  const line = svg("polyline", { class: "line", points: values.map((value, index) => `${x(index)},${y(value)}`).join(" ") });
+  const dot = here < 0 ? [] : [svg("circle", { class: "dot", cx: x(here), cy: y(values[here]), r: 4 })];
+  return [svg("svg", { class: "history", viewBox: "0 0 600 80", role: "img", "aria-label": label }, svg("title", {}, label), line, ...dot), el("p", { class: "quiet small" }, `${label[0].toUpperCase()}${label.slice(1)}.`)];
+}
 function tasks(work) {
   const order = { failed: 0, abandoned: 0, scheduled: 1, done: 2 };
   const sorted = [...work].sort((a, b) => order[a.status] - order[b.status] || (a.scheduled < b.scheduled ? -1 : a.scheduled > b.scheduled ? 1 : 0));
@@ -150,11 +166,21 @@ function show() {
   for (const node of main.querySelectorAll("details")) node.open = open.has(node.id);
 }
 function say(text, state) { if (live.textContent !== text) live.textContent = text; live.className = state; }
+async function rows(query, given) {
+  const answer = await fetch(`/api/${query}?${new URLSearchParams(given)}`, { cache: "no-cache" });
+  return answer.ok ? answer.json() : [];
+}
+async function besides(run) {
+  const main = run.metrics.find((one) => one.value !== null && !one.timing && one.better !== "neither");
+  const of = Object.fromEntries(["suite", "scenario"].filter((name) => run[name]).map((name) => [name, run[name]]));
+  const [samples, points] = await Promise.all([rows("summary", { run: run.run }), main ? rows("metrics", { name: main.name, ...of, limit: 200 }) : []]);
+  return { samples, history: points.filter((point) => point.value !== null).reverse(), metric: main ? main.name : "" };
+}
 async function poll() {
   try {
     const answer = await fetch(url, { cache: "no-cache" });
     if (answer.ok) {
-      if (answer.headers.get("etag") !== tag) { shown = await answer.json(); show(); tag = answer.headers.get("etag"); }
+      if (answer.headers.get("etag") !== tag) { shown = await answer.json(); if (path) more = await besides(shown); show(); tag = answer.headers.get("etag"); }
       say("live", "on");
     } else {
       const why = (await answer.json()).error;

@@ -31,6 +31,7 @@ from swarm_common.llm import (
 from swarm_model_agent.acting.turn import called
 from swarm_model_agent.executors.anthropic import Anthropic
 from swarm_model_agent.executors.apart import Apart, Loop
+from swarm_model_agent.executors.choosing import Beside
 from swarm_model_agent.executors.core import Patient
 from swarm_model_agent.executors.openai import OpenAI
 from swarm_model_agent.executors.pace import Pace
@@ -436,6 +437,21 @@ async def test_asked_apart_it_answers_alike_and_a_call_given_up_is_given_up_ther
     assert threading.get_ident() not in threads
     assert len(threads) == 1
     assert not any(thread.ident in threads for thread in threading.enumerate())
+
+
+async def test_a_model_beside_that_is_started_anew_is_waited_for() -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    loading = as_json({"error": {"message": "Loading model"}}, status=503)
+    async with serving(lambda number, _: loading if number < 4 else completion("Green.")) as endpoint:
+        model = Beside(OpenAI(f"{endpoint.url}/v1", "m-1", dialect="llama.cpp", api_key=""), pause=pause)
+        found = await model.run(ASK)
+        await model.close()
+    assert (found.text, found.trouble, len(endpoint.asked)) == ("Green.", None, 5)
+    assert pauses == [0.5, 1.0, 1.0, 0.5]  # three tries, a moment, and two
 
 
 async def test_a_recording_answers_as_the_model_did_and_asks_nobody(protocol: Protocol) -> None:

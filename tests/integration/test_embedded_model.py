@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 
 import httpx
+import msgspec
 import psutil
 import pytest
 import pytest_asyncio
@@ -16,8 +17,12 @@ from msgspec.structs import replace
 
 from support.waiting import until
 from swarm_common.errors import UsageError
+from swarm_common.events.agent import Called
 from swarm_common.llm import Choices, Limits, Message, Request, Response, Sampling, Schema
+from swarm_common.settings import Settings
+from swarm_model_agent.acting.params import ActParams
 from swarm_model_agent.executors import embedded
+from swarm_model_agent.executors.choosing import Executors
 from swarm_model_agent.executors.core import Patient
 from swarm_model_agent.executors.embedded import MODEL, Options, Server
 from swarm_model_agent.executors.openai import OpenAI
@@ -119,6 +124,39 @@ async def test_a_long_prefix_is_read_once(model: Patient) -> None:
     ]
     assert first.usage.cache_read < second.usage.cache_read
     assert second.usage.cache_read > 0.85 * (second.usage.input + second.usage.cache_read)
+
+
+async def test_a_server_that_somebody_else_runs_is_asked_in_place_of_a_child(
+    server: Server, model: Patient
+) -> None:
+    """As in compose: the same answers, no price, and no process of our own."""
+    executors = Executors(Settings(embedded_url=server.url))
+    params = ActParams(agent="anna", item=0, executor="embedded")
+
+    async def calls(_: str) -> list[Called]:
+        return []
+
+    beside = await executors.of(params, calls)
+    asked = replace(ASK, constraint=Choices(("good", "bad")))
+    assert (await beside.run(asked)).text == (await model.run(asked)).text
+    assert (executors.costs(params), beside.model) == ("", MODEL)
+    await executors.close()
+    assert server.alive
+    assert [child.pid for child in psutil.Process().children()] == [server.pid]
+
+
+async def test_a_server_that_lasts_needs_no_standard_input_and_ends_when_told_to() -> None:
+    options = msgspec.json.encode(Options(lasting=True, context_tokens=512)).decode()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "swarm_model_agent.executors.embedded", options,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    url = (await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip()
+    async with httpx.AsyncClient(base_url=url) as client:
+        assert (await client.get("/health")).status_code == 200
+    process.terminate()
+    assert await asyncio.wait_for(process.wait(), 10) == 0
 
 
 async def test_it_listens_on_this_machine_alone(server: Server) -> None:

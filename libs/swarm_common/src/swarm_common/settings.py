@@ -64,6 +64,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     llm_slots: int = 64
     """Calls at once to an endpoint, and connections to it, of one process; further ones wait. More are not faster: the
     libraries' connection pool looks at each connection with each call."""
+    embedded_url: str = ""
+    """Server of the embedded model, up to `/v1`, where one runs beside the services; empty: model-agent starts its
+    own."""
     llm_rpm: int = 0
     """Requests a minute to an endpoint, of one process; 0 sets no limit. What it answers with 429 and Retry-After is
     heeded in any case."""

@@ -18,7 +18,7 @@ from swarm_model_agent.acting.params import ActParams
 from swarm_model_agent.acting.spending import Price, Purse
 from swarm_model_agent.executors import embedded
 from swarm_model_agent.executors.apart import Apart, Loop
-from swarm_model_agent.executors.core import Endpoint, Executor, Patient
+from swarm_model_agent.executors.core import Endpoint, Executor, Patient, Pause
 from swarm_model_agent.executors.pace import Pace
 from swarm_model_agent.executors.recorded import Recorded, Recording
 
@@ -28,6 +28,8 @@ Calls = Callable[[str], Awaitable[Sequence[Called]]]
 _RECORDINGS = 4
 #: Servers of the embedded model that a request may see, one after another.
 _SERVERS = 3
+#: How long a server beside is waited for that is not there, and how long between asking for it.
+_STARTING_S, _AGAIN_S = 60.0, 1.0
 
 
 class Embedded:
@@ -84,6 +86,30 @@ class Embedded:
         if self._server is not None:
             await self._server.stop()
             self._server = None
+
+
+class Beside:
+    """The embedded model on a server that somebody else runs, as a container beside this one."""
+
+    def __init__(self, endpoint: Endpoint, *, pause: Pause = asyncio.sleep) -> None:
+        self.model = endpoint.model
+        self._asked = Patient(endpoint, slots=1, pause=pause)
+        self._pause = pause
+
+    async def run(self, request: Request) -> Response:
+        """Ask the server; again while it is not there, for as long as one takes to be started anew."""
+        began = time.perf_counter()
+        while True:
+            waited = time.perf_counter() - began
+            found = waited_for(await self._asked.run(request), waited)
+            away = found.trouble in {"unreachable", "interrupted", "overloaded"}
+            if not away or waited > _STARTING_S:
+                return found
+            await self._pause(_AGAIN_S)
+
+    async def close(self) -> None:
+        """Close the connections; the server stays."""
+        await self._asked.close()
 
 
 def waited_for(found: Response, seconds: float) -> Response:
@@ -192,6 +218,8 @@ class Executors:
                     given=model,
                     allowed=embedded.MODEL,
                 )
+            if self._settings.embedded_url:
+                return Beside(_llama(self._settings.embedded_url, embedded.MODEL))
             embedded.weights()
             return Embedded()
         if kind == "openai":

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -40,6 +41,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Of computation, shared by all slots. More than one collapses where other programs want the cores, too."""
     cache_mib: int = 128
     """Of prompts read before."""
+    host: str = "127.0.0.1"
+    """Where it listens: in a container, on all of its addresses."""
+    port: int = 0
+    """0: a free one."""
+    lasting: bool = False
+    """Whether it serves until it is told to end, and not until its standard input does."""
 
 
 def weights() -> Path:
@@ -124,14 +131,14 @@ class Server:
 
 
 def serve(options: Options) -> None:
-    """Serve until standard input ends; prints the address, and nothing else, on standard output."""
+    """Serve until standard input ends, or for good; prints the address, and nothing else, on standard output."""
     import xllamacpp  # noqa: PLC0415 - an extra, and large
 
     params = xllamacpp.CommonParams()
     params.model.path = str(weights())
     params.model_alias = {MODEL}
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0
+    params.hostnames = [options.host]
+    params.port = options.port
     params.n_parallel = options.slots
     params.n_ctx = options.slots * options.context_tokens
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
@@ -144,10 +151,12 @@ def serve(options: Options) -> None:
     server = xllamacpp.Server(params)
     sys.stdout.write(f"{server.listening_address}\n")
     sys.stdout.flush()
-    while sys.stdin.buffer.read(4096):
-        pass
+    while options.lasting or sys.stdin.buffer.read(4096):
+        if options.lasting:
+            signal.pause()
     os._exit(0)  # its threads have nothing to keep
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     serve(msgspec.json.decode(sys.argv[1], type=Options))

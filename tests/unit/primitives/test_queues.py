@@ -5,85 +5,72 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from swarm_primitives.queues import Entry, PriorityQueue
 
-entries = st.tuples(st.integers(-3, 3), st.integers(0, 200))
+entries = st.tuples(st.integers(-3, 3), st.integers(0, 300))
+steps = st.one_of(
+    st.tuples(st.just("extend"), st.lists(entries, max_size=60)),
+    st.tuples(st.just("add"), st.lists(entries, max_size=45)),
+    st.tuples(st.just("pop"), st.integers(1, 12)),
+    # By their place among those that are there, in thousandths; and some that may not be there.
+    st.tuples(st.just("remove"), st.lists(st.integers(0, 999) | entries, max_size=45)),
+    st.tuples(st.just("move"), st.tuples(st.integers(0, 999), entries)),
+)
 
 
-class Queues(RuleBasedStateMachine):
-    """Every version of a queue beside the set that it should be."""
+def chosen(model: set[Entry], which: int | Entry) -> Entry:
+    return sorted(model)[which * len(model) // 1000] if isinstance(which, int) else which
 
-    versions = Bundle("versions")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.all: list[tuple[PriorityQueue, set[Entry]]] = []
-
-    def keep(self, queue: PriorityQueue, model: set[Entry]) -> tuple[PriorityQueue, set[Entry]]:
-        self.all.append((queue, model))
-        return queue, model
-
-    @rule(target=versions)
-    def empty(self) -> Any:
-        return self.keep(PriorityQueue(), set())
-
-    @rule(target=versions, version=versions, new=st.lists(entries, max_size=60))
-    def extend(self, version: Any, new: list[Entry]) -> Any:
-        queue, model = version
-        return self.keep(queue.extend(new), model | set(new))
-
-    @rule(target=versions, version=versions, new=st.lists(entries, max_size=50))
-    def add(self, version: Any, new: list[Entry]) -> Any:
-        queue, model = version
-        for entry in new:
-            queue = queue.add(entry)
-        return self.keep(queue, model | set(new))
-
-    @rule(target=versions, version=versions, count=st.integers(1, 10))
-    def pop(self, version: Any, count: int) -> Any:
-        queue, model = version
-        model = set(model)
-        for _ in range(min(count, len(model))):
-            entry, queue = queue.pop()
-            assert entry == min(model)
-            model.remove(entry)
-        return self.keep(queue, model)
-
-    @rule(target=versions, version=versions, others=st.lists(entries, max_size=3), data=st.data())
-    def remove(self, version: Any, others: list[Entry], data: Any) -> Any:
-        queue, model = version
-        there = data.draw(st.lists(st.sampled_from(sorted(model)), max_size=50)) if model else []
-        for entry in [*there, *others]:
-            queue = queue.remove(entry)
-        return self.keep(queue, model - {*there, *others})
-
-    @rule(target=versions, version=versions, to=entries, data=st.data())
-    def move(self, version: Any, to: Entry, data: Any) -> Any:
-        queue, model = version
-        if not model:
+def step(queue: PriorityQueue, model: set[Entry], what: str, given_: Any) -> PriorityQueue:
+    """Do something to a queue and to the set that it should be; return the queue after it."""
+    match what:
+        case "extend":
+            model.update(given_)
+            return queue.extend(given_)
+        case "pop":
+            for _ in range(min(given_, len(model))):
+                entry, queue = queue.pop()
+                assert entry == min(model)
+                model.remove(entry)
+        case "move" if model:
+            entry = chosen(model, given_[0])
+            model.discard(entry)
+            model.add(given_[1])
+            return queue.move(entry, given_[1])
+        case "move":
             with pytest.raises(KeyError):
-                queue.move((9, 9), to)
-            return version
-        entry = data.draw(st.sampled_from(sorted(model)))
-        return self.keep(queue.move(entry, to), (model - {entry}) | {to})
-
-    @invariant()
-    def every_version_is_what_it_was(self) -> None:
-        for queue, model in self.all:
-            found = sorted(model)
-            assert list(queue) == found
-            assert len(queue) == len(found)
-            assert queue.first(4) == found[:4]
-            assert all(entry in queue for entry in found)
-            assert (7, 7) not in queue
+                queue.move((9, 9), given_[1])
+        case _:
+            for which in given_:
+                if model or not isinstance(which, int):
+                    entry = chosen(model, which)
+                    (model.add if what == "add" else model.discard)(entry)
+                    queue = queue.add(entry) if what == "add" else queue.remove(entry)
+    return queue
 
 
-Queues.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
-TestQueues = Queues.TestCase
+@given(st.lists(entries, max_size=120), st.lists(steps, max_size=8))
+def test_every_version_of_a_queue_is_the_sorted_set_it_was(start: list[Entry], given_: list[Any]) -> None:
+    queue, model = PriorityQueue().extend(start), set(start)
+    versions = [(queue, sorted(model))]
+    for what, how in given_:
+        queue = step(queue, model, what, how)
+        versions.append((queue, sorted(model)))
+    for version, found in versions:
+        assert list(version) == found
+        assert len(version) == len(found)
+        assert version.first(3) == found[:3]
+        assert all(entry in version for entry in found)
+        assert (7, 7) not in version
+    rest = []
+    while queue:
+        entry, queue = queue.pop()
+        rest.append(entry)
+    assert rest == sorted(model)
 
 
 def test_equals_leave_in_the_order_in_which_they_came() -> None:

@@ -6,9 +6,8 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from swarm_primitives.proposals import Proposal, merge
 from swarm_primitives.snapshots import GONE, Snapshot
@@ -18,47 +17,26 @@ keys = st.integers(0, 90)
 writes = st.dictionaries(keys, st.integers() | st.just(GONE), max_size=25)
 
 
-class Versions(RuleBasedStateMachine):
-    """Every version of a map beside the dict that it should be."""
-
-    versions = Bundle("versions")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.all: list[tuple[Snapshot[int, int], dict[int, int]]] = []
-
-    @rule(target=versions, start=st.dictionaries(keys, st.integers()))
-    def begin(self, start: dict[int, int]) -> Any:
-        self.all.append((Snapshot(start), dict(start)))
-        return self.all[-1]
-
-    @rule(target=versions, version=versions, new=st.lists(writes, max_size=4))
-    def change(self, version: Any, new: list[dict[int, Any]]) -> Any:
-        snapshot, model = version
-        model = dict(model)
-        for each in new:
-            before = snapshot
-            snapshot = snapshot.changed(each)
-            for key, value in each.items():
-                model.pop(key, None)
-                if value is not GONE:
-                    model[key] = value
-                    assert snapshot.written(key) == snapshot.version == before.version + 1
-        self.all.append((snapshot, model))
-        return self.all[-1]
-
-    @invariant()
-    def every_version_is_what_it_was(self) -> None:
-        for snapshot, model in self.all:
-            assert list(snapshot.items()) == list(model.items())
-            assert len(snapshot) == len(model)
-            for key in (0, 1, 95):
-                assert snapshot.get(key) == model.get(key)
-                assert (key in snapshot) == (key in model) == (snapshot.written(key) >= 0)
-
-
-Versions.TestCase.settings = settings(max_examples=25, stateful_step_count=15)
-TestVersions = Versions.TestCase
+@given(st.dictionaries(keys, st.integers(), max_size=60), st.lists(writes, max_size=12))
+def test_every_version_is_the_dict_it_was(start: dict[int, int], changes: list[dict[int, Any]]) -> None:
+    snapshot: Snapshot[int, int] = Snapshot(start)
+    model = dict(start)
+    versions = [(snapshot, dict(model))]
+    for change in changes:
+        snapshot = snapshot.changed(change)
+        for key, value in change.items():
+            model.pop(key, None)  # what is written stands last
+            if value is not GONE:
+                model[key] = value
+                assert snapshot.written(key) == snapshot.version
+        versions.append((snapshot, dict(model)))
+    for number, (version, expected) in enumerate(versions):
+        assert version.version == number
+        assert list(version.items()) == list(expected.items())
+        assert len(version) == len(expected)
+        for key in (*range(0, 90, 9), 95):
+            assert version.get(key) == expected.get(key)
+            assert (key in version) == (key in expected) == (version.written(key) >= 0)
 
 
 def test_what_is_not_there_is_an_error_or_the_default() -> None:

@@ -16,7 +16,7 @@ from swarm_common.events import Event, decode, encode
 from swarm_common.events.benchmark import Completed
 from swarm_common.events.metrics import MemoryProfiled, OverheadMeasured
 from swarm_common.runs import fold
-from swarm_metrics.costs import memory
+from swarm_metrics.costs import memory, overhead
 from swarm_metrics.costs.apart import apart
 from swarm_metrics.costs.measuring import OverheadParams, judged, measure_overhead
 from swarm_metrics.costs.runs import TASKS, run_events
@@ -27,7 +27,7 @@ OVERHEAD = {"tasks": 60, "rounds": 6}
 LEAKY = """
 import os, sys
 import msgspec
-from swarm_metrics.costs import memory
+from swarm_metrics.costs import memory, overhead
 kept, real = [], memory.run_events
 def leaky(number):
     kept.append(os.urandom(65536))
@@ -82,6 +82,13 @@ def test_times_differ_and_the_digest_does_not(overheads: list[list[Event]]) -> N
 async def test_more_tasks_than_the_queue_of_spans_holds_are_refused() -> None:
     with pytest.raises(UsageError, match=r"params\.tasks is 5000"):
         await measure_overhead("t", OverheadParams(tasks=5000, rounds=6), 1)
+
+
+async def test_where_spans_get_lost_their_cost_is_not_told() -> None:
+    order = overhead.Order(tasks=5, rounds=1, seed=1)
+    nobody = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "0.1"}
+    with pytest.raises(TaskFailed, match="took 0 of 10 spans"):
+        await apart("overhead", order, overhead.Found, nobody)
 
 
 async def test_the_collector_takes_what_is_sent_and_says_so() -> None:

@@ -37,6 +37,8 @@ from swarm_common.tracing import LogTracer, OtelTracer
 OFF, TRACED, SAMPLED, COLLECTED = CONDITIONS = ("off", "tracing", "tracing_sampled", "collection")
 #: The share of traces that condition ``tracing_sampled`` exports.
 SHARE = 0.1
+#: Of each task: its handling, and sending its result.
+SPANS = 2
 _SAMPLES, _NOTES = 240, 20_000
 _SERVICE = "overhead"
 
@@ -201,6 +203,9 @@ async def _measured(order: Order) -> Found:
     collector.end()
     for tracer in tracers.values():
         tracer.close()
+    if spans[TRACED] != (made := SPANS * order.tasks * order.rounds):
+        msg = f"the collector took {spans[TRACED]} of {made} spans: what exporting costs is not known"
+        raise RuntimeError(msg)
     return Found(cpu=cpu, wall=wall, spans=spans, sample_cpu=samples, note_cpu=note)
 
 

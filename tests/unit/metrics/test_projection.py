@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from swarm_common.events.benchmark import (
 )
 from swarm_common.events.envelope import new_event
 from swarm_metrics import queries
-from swarm_metrics.feed import BATCH, Feed
+from swarm_metrics.feed import BATCH, MOST_WAITING, Feed
 from swarm_metrics.projection import Projection, file_in, rebuild
 
 ACCURACY = Metric(name="accuracy", value=0.9, unit="ratio", n=10, low=0.8, high=0.95, source=("e1",))
@@ -300,6 +301,21 @@ async def test_the_feed_writes_long_logs_in_batches() -> None:
         feed.take(event)
     await feed.flush()
     assert projection.dump() == view(events)
+
+
+async def test_a_feed_that_has_much_to_write_asks_to_be_given_no_more_for_now() -> None:
+    events = log_of([("a", scheduled(f"t{index}")) for index in range(MOST_WAITING)])
+    projection = Projection()
+    feed = Feed(projection, never)
+    asked = [feed.take(event) for event in events]
+    assert asked[:-1] == [None] * (MOST_WAITING - 1)
+    assert asked[-1] is not None
+    room = asyncio.ensure_future(asked[-1])
+    await asyncio.sleep(0)
+    assert not room.done()
+    await feed.flush()
+    await room
+    assert projection.position == MOST_WAITING
 
 
 async def test_data_that_lie_elsewhere_are_fetched() -> None:

@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 #: A batch is written when it has this many events, or this long after its first one.
 BATCH = 500
 BATCH_S = 0.05
+MOST_WAITING = 4 * BATCH
 _PATIENCE_S = 0.5
 _MOST_LINKS = 128
 
@@ -41,6 +42,7 @@ class Feed:
         self._waiting: list[Event] = []
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
+        self._has_room = asyncio.Event()
         self._writing = asyncio.Lock()
         # One thread, so that writes keep their order; and one of its own, for scoring may have taken all others.
         self._thread = ThreadPoolExecutor(1, "view-writer")
@@ -51,12 +53,21 @@ class Feed:
         """How many events have been taken and not been written."""
         return len(self._waiting)
 
-    def take(self, event: Event) -> None:
-        """Take an event; called by the replay, in the order of the log."""
+    def take(self, event: Event) -> Awaitable[None] | None:
+        """Take an event; called by the replay, in the order of the log.
+
+        Where many wait to be written, what is returned is to be waited for before the next one is given: a long log is
+        read faster than it is written, and would lie in memory.
+        """
         self._waiting.append(event)
         self._some.set()
         if len(self._waiting) >= BATCH:
             self._enough.set()
+        return self._room() if len(self._waiting) >= MOST_WAITING else None
+
+    async def _room(self) -> None:
+        self._has_room.clear()
+        await self._has_room.wait()
 
     async def run(self) -> None:
         """Write batches for ever."""
@@ -93,6 +104,8 @@ class Feed:
                         self._thread, self._projection.apply, whole
                     )
                 del self._waiting[: len(batch)]
+                if len(self._waiting) < MOST_WAITING:
+                    self._has_room.set()
             self._some.clear()
             self._enough.clear()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -179,16 +179,17 @@ class EventLog:
         return with_data(event, await self.blobs.get(event.dataref))
 
     async def replay(
-        self, on_event: Callable[[Event], None], *, subject: str = "swarm.>", after: int = 0
+        self, on_event: Callable[[Event], Awaitable[None] | None], *, subject: str = "swarm.>", after: int = 0
     ) -> Replay:
         """Call ``on_event`` for every event behind ``after``, in order, and go on with live ones until stopped.
 
-        Claim-checked events come without their data.
+        Claim-checked events come without their data. What ``on_event`` returns is waited for before the next event, so
+        that a reader who has too much at hand is given no more.
         """
         replay = Replay(self.broker, subject, after=after)
 
-        def deliver(msg: Msg) -> None:
-            on_event(decode(msg.data, seq_of(msg)))
+        def deliver(msg: Msg) -> Awaitable[None] | None:
+            return on_event(decode(msg.data, seq_of(msg)))
 
         await replay.start(deliver)
         return replay

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -177,15 +177,20 @@ class Replay:
         """How many messages the log had more when the last one was sent; at the start, those behind ``after``."""
         return int(self._latest.rsplit(".", 1)[1]) if self._latest else self._ahead
 
-    async def start(self, on_message: Callable[[Msg], None]) -> None:
-        """Begin; ``on_message`` is called for every message behind ``after``, the live ones included."""
+    async def start(self, on_message: Callable[[Msg], Awaitable[None] | None]) -> None:
+        """Begin; ``on_message`` is called for every message behind ``after``, the live ones included.
+
+        Where it returns something to wait for, the next message is handed on after that; the broker sends a little
+        ahead and then waits, too (flow control of the consumer).
+        """
 
         async def deliver(msg: Msg) -> None:
             seq = seq_of(msg)
             if seq > self._after:
                 self._after = seq
                 self._latest = msg.reply
-                on_message(msg)
+                if (full := on_message(msg)) is not None:
+                    await full
 
         self._subscription = await self._broker.js.subscribe(
             self._subject,

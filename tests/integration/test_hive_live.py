@@ -65,6 +65,15 @@ def held(found: Measured, asked: int = 60) -> None:
     assert (found.asked, found.decisions, found.unanswered) == (asked, asked, 0)
 
 
+@pytest.mark.parametrize("mechanism", ["voting", "raft"])
+async def test_an_agent_that_is_alone_decides_as_often_as_it_is_asked(
+    nats_url: str, tmp_path: Path, mechanism: str
+) -> None:
+    """It decides within the call that asks it, and the next one must not lie inside of that."""
+    found = (await measured(nats_url, tmp_path, mechanism, agents=1, decisions=500)).measured
+    held(found, asked=1000)
+
+
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 async def test_processes_decide(nats_url: str, tmp_path: Path, mechanism: str) -> None:
     outcome = await measured(nats_url, tmp_path, mechanism)

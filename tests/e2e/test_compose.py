@@ -130,7 +130,7 @@ def traced() -> bool:
 
 @pytest.fixture(scope="module")
 def stack(images: None, traced: bool) -> Iterator[Stack]:  # noqa: ARG001 - needs them
-    yield from raise_stack(Stack("swarmtest"), "nats", *SERVICES, *(["jaeger"] if traced else []))
+    yield from raise_stack(Stack("swarmtest"), "nats", *SERVICES, "model", *(["jaeger"] if traced else []))
 
 
 def get(port: int, path: str) -> Any:
@@ -161,6 +161,18 @@ async def test_every_service_becomes_healthy_and_works(stack: Stack) -> None:
     await stack.healthy("nats", *SERVICES)
     end = await run(stack.ports["NATS"], {"suite": "noop"})
     assert end["type"] == "benchmark.completed", end
+
+
+async def test_agents_ask_the_embedded_model_that_runs_beside(stack: Stack) -> None:
+    await stack.healthy("nats", "model", *SERVICES)
+    params = {"modes": ["distributed"], "items": 2, "agents": 2, "family": "sentiment", "max_tokens": 8}
+    end = await run(stack.ports["NATS"], {"suite": "coordination", "params": params})
+    assert end["type"] == "benchmark.completed", end
+    assert end["data"]["result"]["coordination"]["model"] == "smollm2-135m-instruct"
+    silent = [metric["value"] for metric in end["data"]["metrics"] if metric["name"] == "silent"]
+    assert silent == [0]
+    # Nobody but model-agent has anything to ask of it: no port of it is published.
+    assert not any(stack.container("model")["HostConfig"]["PortBindings"] or {})
 
 
 async def test_the_dashboard_and_the_brokers_monitoring_answer(stack: Stack) -> None:
@@ -201,7 +213,7 @@ async def test_the_log_outlives_the_broker(stack: Stack) -> None:
     assert json.loads(stored.data or b"")["id"] == end["id"]
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", [*SERVICES, "model"])
 async def test_a_service_runs_without_rights_it_does_not_need(stack: Stack, service: str) -> None:
     found = stack.container(service)
     assert found["Config"]["User"] == "10001:10001"

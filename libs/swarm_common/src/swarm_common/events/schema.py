@@ -67,6 +67,30 @@ QUERIES = (
         {"own": "a TOML text with more of them"},
         "`strategies`: how agents work on a question; or `error`, where the text is wrong.",
     ),
+    Query(
+        "coordinator",
+        "estimate",
+        {
+            "scenario": "of the suite `coordination`",
+            "params": "its parameters",
+            "seed": "the run's",
+            "items": "the questions, as `query.model_agent.outline` gives them; needed",
+            "guide": "characters that stand before each question",
+        },
+        "`calls`, and tokens `read` and `written`, that such a run comes to at most, and what was `assumed`.",
+    ),
+    Query(
+        "model_agent",
+        "outline",
+        {
+            "executor": "as in a request",
+            "model": "as in a request",
+            "pose": "the parameters of the task `pose` or `pose_file`",
+        },
+        "`paid`: the endpoint in words where it may cost money, else empty; `counted`: whether it is known what a call "
+        "costs; `price`: US dollars for a million tokens read and written, where it is set; where it may cost, `guide` "
+        "and `items`: the questions' lengths in characters.",
+    ),
     Query("metrics", "runs", {**_OF_RUNS, **_PAGE}, "`runs`, the latest first."),
     Query("metrics", "run", {"run": "the run's id; needed"}, "The run, its tasks (`work`) and its metrics."),
     Query(

@@ -20,6 +20,7 @@ import replay
 import simulator
 import speedup
 import startup
+import structures
 from kit.cli import main
 
 BENCHES = [
@@ -41,6 +42,7 @@ BENCHES = [
         histories,
         queries,
         acting,
+        structures,
     )
 ]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from swarm_primitives.queues import Entry, PriorityQueue
 
-entries = st.tuples(st.integers(-3, 3), st.integers(0, 300))
+entries = st.tuples(st.integers(-1, 1), st.integers(0, 60))
 steps = st.one_of(
     st.tuples(st.just("extend"), st.lists(entries, max_size=60)),
     st.tuples(st.just("add"), st.lists(entries, max_size=45)),

@@ -26,7 +26,7 @@ from swarm_common.events import Data, Event, Host, Metric, Samples
 from swarm_common.events.benchmark import Completed, Started, TaskScheduled
 from swarm_common.events.envelope import encode, new_event
 from swarm_common.events.measuring import Clock
-from swarm_common.events.metrics import Measured
+from swarm_common.events.metrics import CaseMeasured
 from swarm_metrics import asking, queries, summaries
 from swarm_metrics.projection import Projection, rebuild
 from swarm_metrics.view import Query, Reader
@@ -65,7 +65,7 @@ def _run(number: int, draw: Random) -> Iterator[Data]:
     for place, name in enumerate(NAMES):
         yield TaskScheduled(task=f"t{place}", kind="measure", service="metrics")
         values = tuple(draw.lognormvariate(3, 0.5) for _ in range(SAMPLES))
-        yield Measured(
+        yield CaseMeasured(
             task=f"t{place}",
             scenario=f"scenario_{number % 5}",
             size=100,

@@ -14,7 +14,7 @@ from swarm_common.events import Data, Host, Samples, Task
 from swarm_common.events.agent import AgentsMeasured
 from swarm_common.events.consensus import Decided, Weighed
 from swarm_common.events.measuring import Clock, MeasuredData
-from swarm_common.events.metrics import CurveFitted, Measured
+from swarm_common.events.metrics import CaseMeasured, CurveFitted
 from swarm_common.timing import timing_of
 from swarm_coordinator.decider import judge
 from swarm_coordinator.plans import Fact, Finish, SoFar, Step, complete_params, find_scenario
@@ -201,7 +201,7 @@ HOST = Host(cpu="made", cores=2, system="Linux", python="CPython 3.11")
 
 
 def result(
-    scenario: str, size: int, values: Sequence[float], *, variant: str = "", kind: type[MeasuredData] = Measured,
+    scenario: str, size: int, values: Sequence[float], *, variant: str = "", kind: type[MeasuredData] = CaseMeasured,
     single: Sequence[float] = (), alone: Sequence[float] = (), weight: float | None = None,
 ) -> MeasuredData:  # fmt: skip
     name = ".".join(part for part in (scenario, "" if variant == "work" else variant, str(size)) if part)

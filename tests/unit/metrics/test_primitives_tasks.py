@@ -16,7 +16,7 @@ from swarm_common.events.agent import TaskDone
 from swarm_common.events.benchmark import TaskScheduled
 from swarm_common.events.consensus import Simulated
 from swarm_common.events.envelope import new_event
-from swarm_common.events.metrics import Measured
+from swarm_common.events.metrics import CaseMeasured
 from swarm_common.timing import clock_of
 from swarm_metrics.primitives import apart, cases, measuring
 from swarm_metrics.primitives.case import Case, Fact, Prepared, require
@@ -25,7 +25,7 @@ from swarm_metrics.primitives.logged import LogParams, Part, time_log
 QUICK = {"samples": 20, "shots": 50, "least_us": 50.0, "warm_up": 1, "budget_s": 0.2}
 
 
-def measured(**params: object) -> Measured:
+def measured(**params: object) -> CaseMeasured:
     return asyncio.run(measuring.measure("t", params | {"settings": QUICK}, seed=7))
 
 
@@ -232,9 +232,9 @@ def test_pairs_must_have_found_the_same_but_for_name_and_time(other: int) -> Non
 # --- curves -------------------------------------------------------------------------------------------------
 
 
-def at(size: int, us: float, **fields: object) -> Measured:
+def at(size: int, us: float, **fields: object) -> CaseMeasured:
     usual: dict[str, object] = {"scenario": "proposal_conflicts", "variant": "hash", "growth": "linear"}
-    return Measured(
+    return CaseMeasured(
         task=f"t-{size}",
         size=size,
         checked={},

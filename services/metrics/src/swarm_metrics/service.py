@@ -22,11 +22,11 @@ from swarm_common.events.agent import DataPrepared, Predicted
 from swarm_common.events.consensus import Reached
 from swarm_common.events.measuring import MeasuredData
 from swarm_common.events.metrics import (
+    CaseMeasured,
     Collected,
     Compared,
     CurveFitted,
     Exercised,
-    Measured,
     MemoryProfiled,
     OverheadMeasured,
     Scored,
@@ -189,7 +189,7 @@ def _compare(work: Work, scored: list[Scored], prepared: list[DataPrepared]) -> 
 
 
 @service.task("measure", lane="cpu", pure=False)
-async def measure(work: Work) -> Measured:
+async def measure(work: Work) -> CaseMeasured:
     """Time a case of the primitives at a size, in a process of its own."""
     from swarm_metrics.primitives import measuring  # noqa: PLC0415 - only where it is used
 
@@ -205,7 +205,7 @@ async def exercise(work: Work) -> Exercised:
 
 
 @service.task("time_log", lane="io", pure=True)
-async def time_log(work: Work) -> Measured:
+async def time_log(work: Work) -> CaseMeasured:
     """Read from the log how long parts of the run took, end to end."""
     from swarm_metrics.primitives import logged, measuring  # noqa: PLC0415
 

@@ -121,7 +121,7 @@ def _without_source(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
 
 
 @event("metrics.measured", concludes=True, volatile=MEASURED_VOLATILE)
-class Measured(MeasuredData, frozen=True, kw_only=True):
+class CaseMeasured(MeasuredData, frozen=True, kw_only=True):
     """A scenario of the primitives was measured at a size by metrics."""
 
 

@@ -17,7 +17,7 @@ from swarm_common.errors import TaskFailed
 from swarm_common.events import Event, Samples, digest_view
 from swarm_common.events.benchmark import TaskScheduled
 from swarm_common.events.measuring import Clock
-from swarm_common.events.metrics import Measured
+from swarm_common.events.metrics import CaseMeasured
 from swarm_common.hosts import this_host
 from swarm_common.timing import timing_of
 
@@ -49,7 +49,7 @@ class LogParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Pairs of tasks that must have found the same but for their names and times."""
 
 
-def time_log(task: str, params: LogParams, events: Sequence[Event]) -> Measured:
+def time_log(task: str, params: LogParams, events: Sequence[Event]) -> CaseMeasured:
     """Return how long each part took, and that all its tasks have a result.
 
     Raises:
@@ -76,7 +76,7 @@ def time_log(task: str, params: LogParams, events: Sequence[Event]) -> Measured:
             f"parts of {params.scenario} take {values} us: the clock was set back, or no part is timed"
         )
     name = ".".join(part for part in (params.scenario, params.variant, str(params.size)) if part)
-    return Measured(
+    return CaseMeasured(
         task=task,
         scenario=params.scenario,
         variant=params.variant,

@@ -10,7 +10,7 @@ import msgspec
 
 from swarm_common.errors import UsageError
 from swarm_common.events.measuring import MeasuredData
-from swarm_common.events.metrics import CurveFitted, Exercised, Measured
+from swarm_common.events.metrics import CaseMeasured, CurveFitted, Exercised
 from swarm_common.hosts import this_host
 from swarm_metrics.primitives.apart import Exercise, Order, exercised_apart, measured_apart
 
@@ -28,12 +28,12 @@ def params_of(given: Mapping[str, Any], kind: type[P]) -> P:
         ) from None
 
 
-async def measure(task: str, given: Mapping[str, Any], seed: int) -> Measured:
+async def measure(task: str, given: Mapping[str, Any], seed: int) -> CaseMeasured:
     """Measure a case in a process of its own; raises as :func:`~swarm_metrics.primitives.apart.measured_apart` does."""
     order = params_of(given, Order)
     began, host = time.perf_counter_ns(), this_host()
     found = await measured_apart(order, seed)
-    return Measured(
+    return CaseMeasured(
         task=task,
         scenario=order.scenario,
         variant=order.variant,

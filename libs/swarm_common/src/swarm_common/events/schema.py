@@ -165,7 +165,7 @@ SERVICES = (
     Role(name="model_agent", context="agent", lanes=("cpu", "io")),
     Role(name="consensus", context="consensus", lanes=("cpu", "io")),
     Role(name="memory_sync", context="memory", lanes=("io",), reactions=("benchmark.completed",)),
-    Role(name="metrics", context="metrics", lanes=("io",)),
+    Role(name="metrics", context="metrics", lanes=("cpu", "io")),
     Role(name="optimizer", context="optimizer", lanes=("io",), reactions=("benchmark.completed",)),
 )
 #: What comes from users, and from nobody else.

@@ -257,7 +257,7 @@ def test_a_quadratic_case_is_called_so_and_breaks_its_promise(power: int, verdic
     assert (found.verdict, found.model) == (verdict, model)
     assert digest_view(found) == {
         "task": "curve", "scenario": "proposal_conflicts", "variant": "hash", "growth": "linear",
-        "sizes": [10, 50, 100, 500],
+        "sizes": (10, 50, 100, 500),
     }  # fmt: skip
 
 

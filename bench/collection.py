@@ -7,19 +7,23 @@ simulated with the series of tests/support/growing.py: the answer is known, and 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kit.cli import alone, run_async
-from kit.measure import Bench, Row
+from kit.measure import Bench, Row, Skipped, turns
 from kit.servers import Runs, stack
 
 from swarm_cli.stack.layout import State
 from swarm_common import Client, live
 from swarm_common.events.benchmark import Requested
+from swarm_common.runs import fold
 from swarm_common.runtime.collecting import Collector
+from swarm_metrics.costs.sink import sink
 from swarm_statistics.leaks import confirm, detect
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -125,6 +129,40 @@ async def _tracing(quick: bool) -> list[Row]:
     return rows
 
 
+async def _platform(quick: bool) -> list[Row]:
+    """Return what an empty task costs all services of a stack without tracing, and of one that exports every span."""
+    params = {"tasks": 500 if quick else 2000}
+    request = Requested(suite="noop", scenario="usage", params=params)
+    async with contextlib.AsyncExitStack() as opened:
+        endpoint = await opened.enter_async_context(sink())
+        sides = []
+        for environ in ({}, {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}):
+            os.environ.update(environ)
+            settings, _ = opened.enter_context(stack())
+            for name in environ:
+                del os.environ[name]
+            client = await opened.enter_async_context(Client(settings=settings))
+            sides.append((client, await opened.enter_async_context(Runs(client))))
+
+        async def cpu(side: tuple[Client, Runs]) -> float:
+            client, runs = side
+            run, _ = await runs.run(request, settle=True)
+            events = await client.events(run)
+            found = {metric.name: metric for metric in fold(run, events).metrics}["task_cpu_us"]
+            if found.value is None:
+                raise Skipped(found.reason)
+            return found.value
+
+        plain, traced = await turns(2 if quick else 6, *(lambda _, side=side: cpu(side) for side in sides))
+    what = f"of all services for an empty task, {params['tasks']} of them"
+    more = tuple(one - other for one, other in zip(traced, plain, strict=True))
+    return [
+        Row(name="stack", what=f"{what}, not traced", unit="us", samples=plain),
+        Row(name="stack, traced", what="the same, every span exported", unit="us", samples=traced),
+        Row(name="tracing a stack", what="the difference, turn by turn", unit="us", samples=more),
+    ]
+
+
 def _leaks(quick: bool) -> list[Row]:
     """Return how many of a hundred simulated processes are called a leak."""
     times = 40 if quick else 200
@@ -164,7 +202,8 @@ def _verdicts(name: str, single: float, both: float, target: str) -> list[Row]:
 
 def run(quick: bool) -> tuple[list[Row], list[str]]:
     """Return all rows."""
-    rows = [*_at_rest(quick), *_hot(quick), *run_async(_tracing(quick)), *_leaks(quick)]
+    rows = [*_at_rest(quick), *_hot(quick)]
+    rows += [*run_async(_tracing(quick)), *run_async(_platform(quick)), *_leaks(quick)]
     times = 40 if quick else 200
     return rows, [f"leaks: {times} simulated pairs of series of 480 samples each"]
 

@@ -6,6 +6,7 @@ import sys
 
 import acting
 import append
+import collection
 import combine
 import consume
 import ensemble
@@ -43,6 +44,7 @@ BENCHES = [
         queries,
         acting,
         structures,
+        collection,
     )
 ]
 

@@ -205,9 +205,11 @@ class Replay:
             pending_msgs_limit=0,
             pending_bytes_limit=0,
         )
-        info = await self._subscription.consumer_info()
-        self._ahead = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
         self._broker.on_back(self._back)
+        # A consumer that was made anew meanwhile is not found by its old name: its messages say how many there are.
+        with contextlib.suppress(nats.errors.Error):
+            info = await self._subscription.consumer_info()
+            self._ahead = (info.num_pending or 0) + (info.delivered.consumer_seq if info.delivered else 0)
 
     def _back(self) -> None:
         if self._subscription is not None:

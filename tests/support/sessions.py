@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarm_cli.comparing import Comparison, compare_pairs, compare_runs
-from swarm_cli.comparing_rows import Settings
+from swarm_cli.comparing_groups import Settings
 from swarm_cli.comparing_runs import Facts, Measure
 from swarm_common import clock
 from swarm_common.events import Host

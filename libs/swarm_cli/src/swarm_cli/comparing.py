@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from swarm_cli.comparing_groups import Group, grouped
-from swarm_cli.comparing_rows import Row, Settings, Tested, ended_rows, fact_rows, paired, sampled
+from swarm_cli.comparing_groups import Group, Settings, grouped
+from swarm_cli.comparing_rows import Row, Tested, ended_rows, fact_rows, paired, sampled
 from swarm_cli.comparing_runs import Facts
 from swarm_statistics.comparing import Verdict, exit_code, judge
 from swarm_statistics.independence import deflated

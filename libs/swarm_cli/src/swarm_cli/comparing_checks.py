@@ -15,7 +15,7 @@ from swarm_statistics.independence import Order, Orders, effective, orders
 #: A check fails where shuffled runs look so only this often. Four checks look at all metrics together.
 TOGETHER_P = 0.01 / 4
 ALONE_P = 0.005
-#: With fewer values a side, an order tells nothing.
+#: With fewer values a side, neither their order nor their spread tells anything.
 FEWEST = 4
 #: Sides whose machines were this differently busy (processes a core) are no like sides.
 LOAD_APART = 1.0

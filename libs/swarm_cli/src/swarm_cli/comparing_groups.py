@@ -13,6 +13,15 @@ Per = Literal["run", "start", "pair", "seed"]
 """What one value stands for."""
 
 
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user asks with."""
+
+    threshold: float = 0.05
+    alpha: float = 0.05
+    metrics: tuple[str, ...] = ()
+    """Only these; empty: all."""
+
+
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Like runs: one suite, one scenario, one set of parameters."""
 

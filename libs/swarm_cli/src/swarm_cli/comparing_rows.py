@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from swarm_cli.comparing_checks import (
+    FEWEST,
     Table,
     apart_reasons,
     certainty_of,
@@ -16,18 +17,9 @@ from swarm_cli.comparing_checks import (
     look_at_order,
     order_words,
 )
-from swarm_cli.comparing_groups import Group, Per, Units, many, units_of, values_of
+from swarm_cli.comparing_groups import Group, Per, Settings, Units, many, units_of, values_of
 from swarm_cli.comparing_runs import Facts
 from swarm_statistics.comparing import Finding, Verdict, find, judge, proportions
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user asks with."""
-
-    threshold: float = 0.05
-    alpha: float = 0.05
-    metrics: tuple[str, ...] = ()
-    """Only these; empty: all."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +159,8 @@ def sampled(group: Group, names: Sequence[str], settings: Settings) -> list[Test
         certainty = 1.0
         if timing:
             broken = (*units.violations, *machine, *words.get("", ()), *words.get(name, ()))
+            if not broken and not units.paired and min(len(base), len(head)) < FEWEST:
+                broken = (f"fewer than {FEWEST} {units.per}s on a side do not say how much they vary",)
             if looked and name in looked[0]:
                 certainty = certainty_of(looked[0][name], len(base) + len(head))
         found.append(Tested(row=row, finding=finding, violations=broken, certainty=certainty))

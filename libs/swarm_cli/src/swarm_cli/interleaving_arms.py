@@ -133,11 +133,12 @@ def worktree(repository: Path, ref: str, path: Path) -> Iterator[str]:
     Raises :class:`UsageError` where the directory is in no repository, or the ref names no commit.
     """
     commit = commit_of(repository, ref)
-    git(repository, "worktree", "add", "--detach", "--quiet", str(path), commit)
     try:
+        git(repository, "worktree", "add", "--detach", "--quiet", str(path), commit)
         yield commit
-    finally:
-        git(repository, "worktree", "remove", "--force", str(path))
+    finally:  # also where it was interrupted half way
+        shutil.rmtree(path, ignore_errors=True)
+        git(repository, "worktree", "prune")
 
 
 def commit_of(repository: Path, ref: str) -> str:
@@ -175,19 +176,22 @@ def call(words: Sequence[str], *, cwd: Path | None = None, environ: Mapping[str,
 
     It has a process group of its own, which is ended when we are interrupted.
     """
+    with _interrupts_held() as held:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - no shell; what is started is what the user asks for
+                list(words),
+                cwd=cwd,
+                env=None if environ is None else dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SwarmError(f"{shlex.join(words)} cannot be started: {error.strerror or error}") from None
     try:
-        process = subprocess.Popen(  # noqa: S603 - no shell; what is started is what the user asks for
-            list(words),
-            cwd=cwd,
-            env=None if environ is None else dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise SwarmError(f"{shlex.join(words)} cannot be started: {error.strerror or error}") from None
-    try:
+        if held:
+            raise KeyboardInterrupt
         out, err = process.communicate()
     except BaseException:  # an interrupt, too: nothing that we started goes on
         _end_group(process)
@@ -197,6 +201,21 @@ def call(words: Sequence[str], *, cwd: Path | None = None, environ: Mapping[str,
             f"{shlex.join(words[:8])} ended with exit code {process.returncode}: {_end(err) or _end(out)}"
         )
     return out
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[list[int]]:
+    """Note interrupts in the list that is returned: one while a process is being started would leave it to itself."""
+    held: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: held.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield held
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

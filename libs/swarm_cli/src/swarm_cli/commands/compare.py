@@ -19,7 +19,7 @@ from swarm_common.errors import UsageError
 
 if TYPE_CHECKING:
     from swarm_cli.comparing import Comparison
-    from swarm_cli.comparing_rows import Settings
+    from swarm_cli.comparing_groups import Settings
     from swarm_cli.comparing_runs import Facts
     from swarm_cli.interleaving import Arm, Pairs
 
@@ -99,7 +99,7 @@ def compare(
 
 
 def _settings(threshold: str, alpha: float, metrics: list[str] | None) -> Settings:
-    from swarm_cli.comparing_rows import Settings  # noqa: PLC0415 - brings numpy and scipy
+    from swarm_cli.comparing_groups import Settings  # noqa: PLC0415 - not for --help
 
     if not 0 < alpha < 0.5:
         raise UsageError(

@@ -11,7 +11,7 @@ import pytest
 from swarm_common.errors import InvalidEvent, UsageError
 from swarm_common.events.agent import Acted, Grade, Item
 from swarm_common.llm import Choices, Usage
-from swarm_model_agent.families import FAMILIES, examples, family_of, guide
+from swarm_model_agent.families import FAMILIES, examples, family_of, guide, stage_examples
 from swarm_model_agent.families.checking import CHECKERS, TAKES, fits, grade
 from swarm_model_agent.families.core import LEAST, SPLITS, draw, pool
 from swarm_model_agent.families.posing import GradeParams, PoseParams, graded, pose, pose_file, read_items
@@ -75,6 +75,18 @@ def test_examples_come_from_train_and_show_every_answer() -> None:
     assert (examples("mine.jsonl"), guide("mine.jsonl"), guide("topic") != "") == ((), "", True)
     assert {item.answer for item in shown} == {"sports", "cooking", "weather", "computers"}
     assert {item.id.split("/")[1] for item in shown} == {"train"}
+
+
+def test_each_stage_has_examples_of_its_own_in_the_form_in_which_it_is_asked() -> None:
+    first, second = (stage_examples("pipeline", stage) for stage in (0, 1))
+    train = {item.stages[0]: item for item in pool(FAMILIES["pipeline"])["train"]}
+    assert len(first) == len(second) == FAMILIES["pipeline"].shots
+    for (asked, said), (then, kind) in zip(first, second, strict=True):
+        item = train[asked]
+        assert asked.startswith("Words: ")
+        assert asked.split()[-3] == said  # before "Last word:"
+        assert (then, kind) == (f"Word: {said}\n{item.stages[1]}", item.answer)
+    assert (stage_examples("topic", 0), stage_examples("mine.jsonl", 0)) == ((), ())
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from swarm_common.errors import UsageError
 from swarm_common.events.agent import Acted, Item
 from swarm_common.llm import Constraint, Limits, Message, Request, Sampling, Tool
 from swarm_model_agent.acting.params import ActParams
-from swarm_model_agent.families import examples, guide
+from swarm_model_agent.families import examples, guide, stage_examples
 
 #: Characters of what may stand in a line with others.
 _SHORT = 60
@@ -34,7 +34,7 @@ def request(
     return Request(
         instructions="\n".join([*([params.instructions] if params.instructions else []), *told]),
         messages=(
-            *(_shots(family, params) if params.guide else ()),
+            *(_shots(family, params.stage) if params.guide else ()),
             Message(role="user", content=_content(params, item, heard)),
         ),
         tools=tuple(tools),
@@ -45,21 +45,14 @@ def request(
     )
 
 
-def _shots(family: str, params: ActParams) -> tuple[Message, ...]:
-    """Return examples as turns of a conversation; a stage's question is of no family's kind."""
-    return () if params.stage is not None else _conversation(family)
-
-
 @lru_cache(maxsize=64)
-def _conversation(family: str) -> tuple[Message, ...]:
-    """Return a family's examples; kept, for its pool of questions is made anew whenever they are asked for."""
+def _shots(family: str, stage: int | None) -> tuple[Message, ...]:
+    """Return examples as turns of a conversation: of whole questions and pieces, or of a stage; kept once made."""
+    whole = ((item.question, item.answer) for item in (examples(family) if stage is None else ()))
     return tuple(
         message
-        for item in examples(family)
-        for message in (
-            Message(role="user", content=item.question),
-            Message(role="assistant", content=item.answer),
-        )
+        for asked, said in (whole if stage is None else stage_examples(family, stage))
+        for message in (Message(role="user", content=asked), Message(role="assistant", content=said))
     )
 
 

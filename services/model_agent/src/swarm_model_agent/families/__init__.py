@@ -31,6 +31,13 @@ def family_of(name: str) -> Family:
 
 
 @lru_cache(maxsize=64)
+def stage_examples(name: str, stage: int) -> tuple[tuple[str, str], ...]:
+    """Return what is asked and rightly said before a stage of a family's question; none for a user's file."""
+    family = FAMILIES.get(name)
+    return () if family is None else core.stage_examples(family, stage)
+
+
+@lru_cache(maxsize=64)
 def examples(name: str) -> tuple[Item, ...]:
     """Return the examples that stand before a question of a family; none for a user's file."""
     family = FAMILIES.get(name)

@@ -35,6 +35,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """Examples that stand before a question or a piece of one."""
     shots_of: str = ""
     """The family whose examples they are, where a piece is a question of another family; empty: its own."""
+    stage_shots: Callable[[Item], tuple[tuple[str, str], ...]] | None = None
+    """Of a family in stages: what is asked and rightly said in each stage of a question, for its examples."""
     control: str = ""
     """``floor`` or ``ceiling``: what a model of this size cannot do, or cannot fail at; empty for the others."""
 
@@ -91,6 +93,13 @@ def examples(family: Family, source: Family) -> tuple[Item, ...]:
         first.setdefault(item.answer, item)
     rest = [item for item in train if item is not first[item.answer]]
     return tuple([*first.values(), *rest][: family.shots])
+
+
+def stage_examples(family: Family, stage: int) -> tuple[tuple[str, str], ...]:
+    """Return what stands before a stage of a question, asked and said; empty where the family shows none."""
+    if family.stage_shots is None:
+        return ()
+    return tuple(family.stage_shots(item)[stage] for item in examples(family, family))
 
 
 def pick(random: Random, options: Sequence[str]) -> str:

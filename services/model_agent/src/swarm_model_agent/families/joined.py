@@ -75,13 +75,19 @@ def _pipeline(random: Random) -> Item:
         question=f"Words: {' '.join(said)}\nWhat kind of thing is the last word: {', '.join(sorted(kinds))}?",
         stages=(
             f"Words: {' '.join(said)}\nLast word:",
-            f"What kind of thing is this: {', '.join(sorted(kinds))}?\nKind:",
+            "Kind:",
         ),
         stage_constraints=(Choices(tuple(sorted(said))), Choices(tuple(sorted(kinds)))),
         constraint=Choices(tuple(sorted(kinds))),
         answer=kinds[-1],
         checker="exact",
     )
+
+
+def _pipeline_shots(item: Item) -> tuple[tuple[str, str], ...]:
+    first, second = item.stages
+    last = first.partition("\n")[0].split()[-1]
+    return (first, last), (f"Word: {last}\n{second}", item.answer)
 
 
 def _noisy(random: Random) -> Item:
@@ -129,6 +135,8 @@ JOINED = (
         chance=1 / 3,
         guide="Answer with one word.",
         make=_pipeline,
+        shots=4,
+        stage_shots=_pipeline_shots,
     ),
     Family(
         name="noisy_vote",

@@ -103,3 +103,14 @@ def test_a_request_from_elsewhere_without_a_word_asks_nobody(swarm: Stack, chat:
     why = asyncio.run(request())
     assert "the endpoint at 127.0.0.1 may cost money" in why
     assert chat.asked == []
+
+
+def test_a_budget_for_nothing_at_all_ends_in_order_too(swarm: Stack, chat: Chat) -> None:
+    done = ask(swarm, "-p", "budget_tokens=10")
+    assert done.returncode == 3, done.stderr
+    told = " ".join(done.stdout.split())
+    assert "coordination/modes stopped in" in told
+    assert "only a part was done: the run's budget of 10 tokens is spent: 0 went, and the next call may" in told
+    assert chat.asked == []
+    run = told.split()[1]
+    assert "equal" in swarm.swarm("replay", "--decide", run)

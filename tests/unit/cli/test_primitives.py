@@ -29,7 +29,7 @@ CURVE = {
     "model": "quadratic",
     "verdict": "kept",
     "sizes": [10, 100, 1000],
-    "medians_us": [1.0, 100.0, 10000.0],
+    "times_us": [1.0, 100.0, 10000.0],
 }
 RESULT: dict[str, Any] = {
     "primitives": {
@@ -39,7 +39,7 @@ RESULT: dict[str, Any] = {
             row("snapshot_reads", 1000, counts="readers", p50_us=0.106, p99_us=0.441),
             row("memory_overhead", 100, counts="agents", p50_us=None, p99_us=None, n=0, bytes=1.7e6),
         ],
-        "curves": [CURVE, CURVE | {"variant": "hash", "verdict": "steeper", "medians_us": [5.0, 5.0, 5.0]}],
+        "curves": [CURVE, CURVE | {"variant": "hash", "verdict": "steeper", "times_us": [5.0, 5.0, 5.0]}],
     }
 }
 TARGETS = (

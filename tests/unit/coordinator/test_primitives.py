@@ -249,7 +249,7 @@ def curve(scenario: str, variant: str = "", verdict: str = "kept") -> CurveFitte
     name = "-".join(part for part in ("curve", scenario, variant) if part)
     return CurveFitted(
         task=name, scenario=scenario, variant=variant, growth="linear", sizes=(10, 50, 100),
-        medians_us=(1.0, 5.0, 10.0), exponent=1.02, low=0.98, high=1.06, model="linear", errors={},
+        times_us=(1.0, 5.0, 10.0), exponent=1.02, low=0.98, high=1.06, model="linear", errors={},
         verdict=verdict, elapsed_s=0.1,
     )  # fmt: skip
 

@@ -98,6 +98,23 @@ def test_one_size_that_is_off_does_not_turn_the_slope() -> None:
     assert fitted.exponent == pytest.approx(1.0, abs=0.15)
 
 
+def test_a_machine_in_use_does_not_make_a_linear_curve_steeper() -> None:
+    """Interruptions come by the time that passes: hardly ever in a short sample, in most of the long ones."""
+    rng = np.random.default_rng(5)
+    found = {
+        size: [
+            0.3 * size * (1 + 0.02 * rng.random()) + rng.exponential(500.0) * (rng.random() < size / 1400)
+            for _ in range(100)
+        ]
+        for size in SIZES
+    }
+    assert np.median(found[1000]) > 1.4 * 0.3 * 1000
+    fitted = curves.fit(found, seed=1, name="busy")
+    assert fitted is not None
+    assert fitted.exponent == pytest.approx(1.0, abs=0.05)
+    assert curves.verdict(fitted, "linear") == "kept"
+
+
 def test_two_sizes_are_no_curve_and_what_the_clock_cannot_see_is_left_out() -> None:
     assert curves.fit({10: [1.0], 20: [2.0]}, seed=1, name="two") is None
     assert curves.fit({10: [0.0], 20: [2.0], 30: [3.0]}, seed=1, name="zero") is None

@@ -45,7 +45,7 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     verdict: str = ""
     sizes: tuple[int, ...] = ()
-    medians_us: tuple[float, ...] = ()
+    times_us: tuple[float, ...] = ()
 
     @property
     def title(self) -> str:

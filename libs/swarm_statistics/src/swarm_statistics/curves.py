@@ -1,10 +1,14 @@
 """Cost curves: how the time of an operation grows with its size, and whether that is what was promised.
 
-Two views of the same medians. The *exponent* is the slope of log time over log size: Theil-Sen's median of the slopes
-of all pairs of points (Sen 1968), which a size at which a cache overflows does not turn, with a percentile bootstrap
-over the samples of each size. And the *model* is that of the growths whose shape fits best: for each, time is
-``a * f(n)``, fitted by least squares of logarithms, so that all sizes count alike. Small sizes carry a constant part
-that is not of the growth and makes a curve flatter; a verdict is about steeper ones alone.
+A size's time is the 10th percentile of its samples: what interrupts work only ever adds to it, the more the longer it
+takes, so that on a machine in use medians of large sizes are of the machine and not of the work; and the least of all
+would be less the more samples there are.
+
+Two views of the same times. The *exponent* is the slope of log time over log size: Theil-Sen's median of the slopes of
+all pairs of points (Sen 1968), which a size at which a cache overflows does not turn, with a percentile bootstrap over
+the samples of each size. And the *model* is that of the growths whose shape fits best: for each, time is ``a * f(n)``,
+fitted by least squares of logarithms, so that all sizes count alike. Small sizes carry a constant part that is not of
+the growth and makes a curve flatter; a verdict is about steeper ones alone.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ GROWTHS: Mapping[str, Callable[[float], float]] = {
     "quadratic": lambda n: n * n,
 }
 """By name, how time may grow with the size ``n``; ``log2(n + 1)`` is not 0 at 1, and a heap of n has as many levels."""
+SHARE = 0.10
+"""Of a size's samples, those that are below its time."""
 FEWEST = 3
 """Sizes; two points lie on every curve."""
 TOLERANCE = 0.15
@@ -35,7 +41,8 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """A fitted cost curve."""
 
     sizes: tuple[int, ...]
-    medians: tuple[float, ...]
+    times: tuple[float, ...]
+    """By size, the 10th percentile of its samples."""
     exponent: float
     low: float
     """Lower end of the 95 % interval of ``exponent``."""
@@ -60,21 +67,21 @@ def fit(samples: Mapping[int, Sequence[float]], *, seed: int, name: str) -> Curv
     if len(seen) < FEWEST:
         return None
     logs = np.log(np.array(list(seen), dtype=float))
-    medians = np.array([np.median(found) for found in seen.values()])
+    times = np.array([np.quantile(found, SHARE) for found in seen.values()])
     drawn = np.stack(
         [
-            np.median(found[rng.integers(0, len(found), (_RESAMPLES, len(found)))], axis=1)
+            np.quantile(found[rng.integers(0, len(found), (_RESAMPLES, len(found)))], SHARE, axis=1)
             for found in seen.values()
         ],
         axis=1,
     )
     slopes = _theil_sen(logs, np.log(drawn))
     low, high = np.quantile(slopes, (0.025, 0.975))
-    exponent = float(_theil_sen(logs, np.log(medians)[None, :])[0])
-    errors = {name: _error(list(seen), medians, growth) for name, growth in GROWTHS.items()}
+    exponent = float(_theil_sen(logs, np.log(times)[None, :])[0])
+    errors = {name: _error(list(seen), times, growth) for name, growth in GROWTHS.items()}
     return Curve(
         sizes=tuple(seen),
-        medians=tuple(float(median) for median in medians),
+        times=tuple(float(time) for time in times),
         exponent=exponent,
         low=min(float(low), exponent),
         high=max(float(high), exponent),
@@ -114,6 +121,6 @@ def _theil_sen(logs: np.ndarray, values: np.ndarray) -> np.ndarray:
     return found
 
 
-def _error(sizes: Sequence[int], medians: np.ndarray, growth: Callable[[float], float]) -> float:
-    left = np.log(medians) - np.log([growth(size) for size in sizes])
+def _error(sizes: Sequence[int], times: np.ndarray, growth: Callable[[float], float]) -> float:
+    left = np.log(times) - np.log([growth(size) for size in sizes])
     return float(np.sqrt(np.mean((left - left.mean()) ** 2)))

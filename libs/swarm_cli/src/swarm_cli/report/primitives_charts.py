@@ -27,9 +27,9 @@ _DASHES = ("", "7 4", "2 3", "9 3 2 3")
 def section(found: Primitives, view: RunView, environment: Environment) -> Markup:
     """Return the part of the page; ``environment`` has the page's filters."""
     text = resources.files(__package__).joinpath("primitives.html.j2").read_text(encoding="utf-8")
-    drawn = [one for one in found.curves if len(one.medians_us) > 1 and min(one.medians_us) > 0]
+    drawn = [one for one in found.curves if len(one.times_us) > 1 and min(one.times_us) > 0]
     # Beside one another stand those whose times are alike.
-    drawn.sort(key=lambda one: one.medians_us[-1])
+    drawn.sort(key=lambda one: one.times_us[-1])
     page = environment.from_string(text).render(
         found=found,
         tables=tables,
@@ -44,7 +44,7 @@ def curves(found: Sequence[Curve]) -> Markup:
     if not found:
         return Markup()
     sizes = [size for one in found for size in one.sizes]
-    times = [time for one in found for time in one.medians_us]
+    times = [time for one in found for time in one.times_us]
     low_x, high_x = math.log10(min(sizes)), math.log10(max(sizes))
     low_y, high_y = math.floor(math.log10(min(times))), math.ceil(math.log10(max(times)))
     high_x, high_y = max(high_x, low_x + 0.1), max(high_y, low_y + 1)
@@ -66,7 +66,7 @@ def curves(found: Sequence[Curve]) -> Markup:
     for row, one in enumerate(found):
         points = "L".join(
             f"{x:.1f} {y:.1f}"
-            for x, y in (place(*each) for each in zip(one.sizes, one.medians_us, strict=True))
+            for x, y in (place(*each) for each in zip(one.sizes, one.times_us, strict=True))
         )
         exponent = "" if one.exponent is None else f", exponent {one.exponent:.2f}"
         parts.append(
@@ -85,6 +85,7 @@ def curves(found: Sequence[Curve]) -> Markup:
     return svg(
         parts,
         _TOP + _TALL + 50,
-        "Median time of one operation, by size",
-        "both axes are logarithmic: a straight line is a power of the size, and its slope the exponent",
+        "Time of one operation, by size",
+        "the 10th percentile of the samples, to which the curve is fitted; both axes are logarithmic: a straight line "
+        "is a power of the size, and its slope the exponent",
     )

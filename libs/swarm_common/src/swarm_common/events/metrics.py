@@ -138,7 +138,7 @@ class Exercised(Data, frozen=True, kw_only=True):
 @event(
     "metrics.curve_fitted",
     concludes=True,
-    volatile=("exponent", "low", "high", "model", "verdict", "errors", "medians_us", "elapsed_s"),
+    volatile=("exponent", "low", "high", "model", "verdict", "errors", "times_us", "elapsed_s"),
 )
 class CurveFitted(Data, frozen=True, kw_only=True):
     """How the time of an operation grows with the size was fitted, and held against what is promised."""
@@ -149,7 +149,8 @@ class CurveFitted(Data, frozen=True, kw_only=True):
     growth: str
     """What is promised: ``constant``, ``log n``, ``linear``, ``n log n``, ``quadratic``; empty: nothing."""
     sizes: tuple[int, ...]
-    medians_us: tuple[float, ...]
+    times_us: tuple[float, ...]
+    """By size, what was fitted: the 10th percentile of its samples."""
     exponent: float | None
     """Slope of log time over log size; ``None``: there are fewer than three sizes."""
     low: float | None = None

@@ -86,7 +86,7 @@ def fit_curve(task: str, measured: Sequence[MeasuredData], seed: int) -> CurveFi
         variant=variant,
         growth=growth,
         sizes=tuple(sorted(one.size for one in measured)),
-        medians_us=() if found is None else found.medians,
+        times_us=() if found is None else found.times,
         exponent=None if found is None else found.exponent,
         low=None if found is None else found.low,
         high=None if found is None else found.high,

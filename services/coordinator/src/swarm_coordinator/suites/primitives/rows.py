@@ -52,7 +52,7 @@ class CurveRow(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     verdict: str
     sizes: tuple[int, ...]
-    medians_us: tuple[float, ...]
+    times_us: tuple[float, ...]
     source: str
 
 
@@ -87,7 +87,7 @@ def curves_of(sofar: SoFar) -> list[CurveRow]:
                     model=data.model,
                     verdict=data.verdict,
                     sizes=data.sizes,
-                    medians_us=data.medians_us,
+                    times_us=data.times_us,
                     source=fact.event,
                 )
             )

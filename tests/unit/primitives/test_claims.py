@@ -18,12 +18,16 @@ def test_the_index_finds_the_pairs_that_comparison_finds(given_: list[dict[str, 
 @given(claims)
 def test_who_contradicts_a_first_claim_is_in_a_pair_with_its_owner(given_: list[dict[str, int]]) -> None:
     found, clashing = conflicted(given_), set(pairs(given_))
-    assert {(first, other) for other, first in found.items()} <= clashing
-    # And whoever is in a pair at all is in conflict, or was first with what another contradicts.
-    assert {at for pair in clashing for at in pair} == {*found, *found.values()} | {
-        at for pair in clashing for at in pair if at not in found
-    }
     assert bool(found) == bool(clashing)
+    firsts = {
+        resource: (value, at)
+        for at, mine in reversed([*enumerate(given_)])
+        for resource, value in mine.items()
+    }
+    for at, mine in enumerate(given_):
+        others = [firsts[resource][1] for resource, value in mine.items() if firsts[resource][0] != value]
+        assert found.get(at) == min(others, default=None)
+        assert all((other, at) in clashing for other in others)
 
 
 @given(claims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def step(queue: PriorityQueue, model: set[Entry], what: str, given_: Any) -> Pri
     return queue
 
 
-@given(st.lists(entries, max_size=120), st.lists(steps, max_size=8))
+@given(st.lists(entries, max_size=120), st.lists(steps, min_size=3, max_size=10))
 def test_every_version_of_a_queue_is_the_sorted_set_it_was(start: list[Entry], given_: list[Any]) -> None:
     queue, model = PriorityQueue().extend(start), set(start)
     versions = [(queue, sorted(model))]
@@ -71,6 +72,30 @@ def test_every_version_of_a_queue_is_the_sorted_set_it_was(start: list[Entry], g
         entry, queue = queue.pop()
         rest.append(entry)
     assert rest == sorted(model)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_queue_that_lives_long_stays_the_sorted_set(seed: int) -> None:
+    """Adds, pops and takes out single ones, back again and moved, as they come in any order."""
+    draw = random.Random(seed)  # noqa: S311 - seeded, nothing secret
+    queue, model = PriorityQueue().extend((0, number) for number in range(300)), {(0, n) for n in range(300)}
+    for turn in range(1500):
+        what = draw.choice(("add", "add", "pop", "remove", "remove", "move"))
+        entry = (draw.randrange(-1, 2), draw.randrange(400))
+        if what == "add":
+            queue, model = queue.add(entry), model | {entry}
+        elif what == "pop" and model:
+            first, queue = queue.pop()
+            assert first == min(model)
+            model = model - {first}
+        elif model:
+            # Near the front is where singly added ones and the head of the run are.
+            which = sorted(model)[draw.randrange(min(len(model), 20))]
+            queue = queue.remove(which) if what == "remove" else queue.move(which, entry)
+            model = model - {which} | ({entry} if what == "move" else set())
+        assert len(queue) == len(model)
+        if turn % 10 == 0:
+            assert list(queue) == sorted(model)
 
 
 def test_equals_leave_in_the_order_in_which_they_came() -> None:

@@ -81,6 +81,11 @@ def test_equals_of_one_affinity_stand_side_by_side(given_: list[Hint]) -> None:
     assert sum(isinstance(group, tuple) for group in met) == len(set(groups))
 
 
+def test_what_has_one_affinity_stands_where_its_dearest_does() -> None:
+    given_ = [Hint(cost=5.0), Hint(cost=1.0, affinity="a"), Hint(cost=9.0, affinity="a"), Hint(cost=2.0)]
+    assert ordered(range(4), given_) == [2, 1, 0, 3]
+
+
 def test_without_hints_the_order_stays_and_every_item_has_one() -> None:
     assert ordered("cab", [Hint()] * 3) == ["c", "a", "b"]
     with pytest.raises(ValueError, match="2 items have 1 hints"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -132,6 +133,29 @@ def test_threads_that_count_lose_no_count_and_readers_never_see_half_a_change() 
     assert all(snapshot["one"] == snapshot["other"] for snapshot in seen)
 
 
+def test_a_change_that_comes_while_another_is_made_waits_for_it() -> None:
+    store: Store[str, int] = Store()
+
+    class Slow(dict[str, int]):
+        """Keys that are looked at while somebody else commits."""
+
+        def __iter__(self) -> Iterator[str]:
+            if not other.is_alive():
+                other.start()
+                other.join(0.05)  # it cannot end before we do
+            return super().__iter__()
+
+    def commit() -> None:
+        staged = store.begin()
+        staged["other"] = 2
+        store.commit(staged)
+
+    other = threading.Thread(target=commit)
+    store.merge([Proposal(id="slow", writes=Slow(slow=1))])
+    other.join()
+    assert dict(store.now) == {"slow": 1, "other": 2}
+
+
 # -- proposals ---------------------------------------------------------------------------------------------
 
 proposals = st.lists(
@@ -166,14 +190,15 @@ def test_what_is_accepted_stood_on_what_was_there_and_is_all_there(given_: list[
     start = Snapshot({"a": 0, "b": 0}).changed({"b": 1})
     merged = merge(start, given_)
     by_id = {one.id: one for one in given_}
-    expected = dict(start)
+    expected, written = dict(start), set[str]()
     for accepted in merged.accepted:
         one = by_id[accepted]
         assert all(start.written(key) == version for key, version in one.expects.items())
+        assert not set(one.expects) & written
+        written |= set(one.writes)
         expected.update(one.writes)
     assert dict(merged.snapshot) == expected
-    written = [key for accepted in merged.accepted for key in by_id[accepted].writes]
-    assert len(written) == len(set(written))
+    assert len(written) == sum(len(by_id[accepted].writes) for accepted in merged.accepted)
     for refused, why in merged.refused.items():
         one = by_id[refused]
         assert why
@@ -184,6 +209,14 @@ def test_what_is_accepted_stood_on_what_was_there_and_is_all_there(given_: list[
                 assert (-best.priority, best.id) < (-one.priority, one.id)
             else:
                 assert start.written(key) != one.expects[key]
+
+
+def test_who_expects_what_a_winner_writes_is_refused_and_told_who() -> None:
+    start = Snapshot({"a": 0})
+    winner = Proposal(id="y", writes={"a": 1}, priority=1)
+    merged = merge(start, [Proposal(id="x", writes={"b": 1}, expects={"a": 0}), winner])
+    assert (merged.accepted, merged.refused) == (("y",), {"x": {"a": "y"}})
+    assert dict(merged.snapshot) == {"a": 1}
 
 
 def test_two_proposals_of_one_id_are_an_error() -> None:

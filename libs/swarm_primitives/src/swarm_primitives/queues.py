@@ -98,7 +98,7 @@ class PriorityQueue(msgspec.Struct, frozen=True):
                 return PriorityQueue(self.run, self.head, self.late, at + 1, self.gone)
             late = (*self.late[self.late_head : at], *self.late[at + 1 :])
             return PriorityQueue(self.run, self.head, late, 0, self.gone)
-        if not _has(self.run, self.head, entry) or entry in self.gone:
+        if not _has(self.run, self.head, entry):
             return self
         return _settled(PriorityQueue(self.run, self.head, self.late, self.late_head, self.gone | {entry}))
 

@@ -339,6 +339,26 @@ def test_a_role_speaks_in_its_seat() -> None:
     assert instructions == {"You lead a team. Answer with what most of them say."}
 
 
+def test_of_many_roles_those_that_differ_are_named_and_how_many_would_by_chance() -> None:
+    def contrary(params: dict[str, Any], item: Item, heard: Sequence[Acted]) -> str:
+        said = item.answer if len(params.get("parts", ())) != 1 else able(params, item, heard)
+        return "yes" if params.get("role") == "orchestrator" and said == "no" else said
+
+    posed = tuple(split("nnnny", number) for number in range(12))
+    named = ["coder", "orchestrator"]
+    (told,) = completed(run("roles", contrary, roles=named, posed=posed)).result["coordination"]["verdicts"]
+    assert told.startswith(
+        "Of 2 roles on 12 questions these differ from one agent alone beyond their interval: orch"
+    )
+    assert told.endswith(
+        "orchestrator by -1.00 [-1.00, -0.63]. Of 2 intervals of 95 %, 0.1 are expected to do so by chance."
+    )
+    (told,) = completed(run("roles", contrary, roles=["coder"], posed=posed)).result["coordination"][
+        "verdicts"
+    ]
+    assert told == "Of 1 roles on 12 questions none differs from one agent alone beyond its interval."
+
+
 def test_every_pair_meets_in_the_grid() -> None:
     log = run("grid", items=len(QUESTIONS), agents=5)
     arms = [one for one in completed(log).result["coordination"]["arms"] if one["name"] != "alone"]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+
 from swarm_coordinator.plans import Finish, Scenario, SoFar, Step
 from swarm_coordinator.suites.coordination import params as shared
 from swarm_coordinator.suites.coordination.arms import Arm, Setup, warm_up
 from swarm_coordinator.suites.coordination.comparing import finish, step
+from swarm_coordinator.suites.coordination.measures import Measured
 from swarm_coordinator.suites.coordination.modes import MODES
 from swarm_coordinator.suites.coordination.scenarios.modes import one_mode
 
@@ -19,7 +24,32 @@ def plan(sofar: SoFar) -> Step | Finish:
     alone = shared.alone(setup, range(setup.params["items"]), ())
     if (next_step := step([alone, *arms], setup, sofar)) is not None:
         return next_step
-    return finish([*arms, alone], sofar, alone=alone)
+    done = finish([*arms, alone], sofar, alone=alone)
+    done.result["coordination"]["verdicts"] = [told(measured(done, alone.name))]
+    return done
+
+
+def measured(done: Finish, besides: str) -> list[Measured]:
+    """Return the figures of all arms but one."""
+    found = msgspec.convert(done.result["coordination"]["arms"], list[Measured])
+    return [one for one in found if one.name != besides]
+
+
+def told(found: Sequence[Measured]) -> str:
+    """Return which roles differ from one agent alone, and how many would by chance: so many intervals are not one."""
+    questions = found[0].n
+    by = [
+        f"{one.name} by {one.gain:+.2f} [{one.gain_low:+.2f}, {one.gain_high:+.2f}]"
+        for one in found
+        if one.gain_low is not None and one.gain_high is not None and not one.gain_low <= 0 <= one.gain_high
+    ]
+    head = f"Of {len(found)} roles on {questions} questions "
+    if not by:
+        return f"{head}none differs from one agent alone beyond its interval."
+    return (
+        f"{head}these differ from one agent alone beyond their interval: {'; '.join(by)}. "
+        f"Of {len(found)} intervals of 95 %, {0.05 * len(found):.1f} are expected to do so by chance."
+    )
 
 
 def _arms(setup: Setup) -> list[Arm]:

@@ -230,7 +230,7 @@ def _less(
     found = {}
     for name, (many, size) in after.items():
         before_many, before_size = before.get(name, (0, 0))
-        if size > before_size:
+        if size > before_size and not name.startswith("tracemalloc."):
             found[name] = many - before_many, size - before_size
     return found
 

@@ -93,6 +93,24 @@ def test_a_case_that_times_itself_is_asked_for_the_operations_alone() -> None:
 
     found = measure(case_of(Prepared(run=run, check=dict)), 1, 1, SETTINGS, clock)
     assert set(found.samples[0].values) == {5.0}
+    assert len(found.samples) == 1, "what it takes of the processor would be of the filling, too"
+
+
+def test_what_the_work_takes_of_the_processor_is_kept_beside_and_not_what_others_take() -> None:
+    clock, cpu = Clock(), Clock()
+    calls: list[int] = []
+
+    def run(loops: int) -> None:
+        calls.append(loops)
+        cpu.takes(loops * 1_000)
+        # Every other time somebody else has the processor in between.
+        clock.takes(loops * 1_000 + (900_000 if len(calls) % 2 else 0))
+
+    found = measure(case_of(Prepared(run=run, check=dict)), 1, 1, SETTINGS, clock, cpu)
+    wall, processor = found.samples
+    assert max(wall.values) > 5 * min(wall.values)
+    assert (processor.name, processor.clock) == ("made.1.cpu", "process_time_ns")
+    assert processor.values == pytest.approx([1.0] * len(processor.values), abs=COST_NS / 1e3)
 
 
 def test_what_is_measured_first_is_dropped() -> None:
@@ -131,13 +149,13 @@ def test_single_shots_show_the_slow_ones_that_a_mean_hides() -> None:
 def test_shots_of_less_than_the_clock_are_nothing_and_not_less() -> None:
     clock = Clock()
     found = measure(case_of(working(clock, 500, once=lambda: clock.takes(-10))), 1, 1, SETTINGS, clock)
-    assert set(found.samples[1].values) == {0.0}
+    assert (found.samples[1].name, set(found.samples[1].values)) == ("made.1.single", {0.0})
 
 
 def test_where_a_sample_is_one_operation_shots_would_say_the_same_again() -> None:
     clock = Clock()
     found = measure(case_of(working(clock, 200_000, once=lambda: None)), 1, 1, SETTINGS, clock)
-    assert [one.name for one in found.samples] == ["made.1"]
+    assert [one.name for one in found.samples] == ["made.1", "made.1.cpu"]
 
 
 def test_samples_end_with_the_budget_but_not_before_there_are_enough() -> None:
@@ -163,7 +181,7 @@ def test_what_a_case_measured_besides_is_kept_and_times_are_summed_up() -> None:
         run=lambda loops: clock.takes(loops * 1000), also=lambda: also, check=lambda: {"right": True}
     )
     found = measure(case_of(prepared), 1, 1, SETTINGS, clock)
-    assert found.samples[1:] == also
+    assert found.samples[2:] == also
     assert [one.p50_us for one in found.timings] == [1.0, 2.0]
     assert found.checked == {"right": True}
 

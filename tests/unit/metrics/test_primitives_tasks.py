@@ -261,6 +261,17 @@ def test_a_quadratic_case_is_called_so_and_breaks_its_promise(power: int, verdic
     }  # fmt: skip
 
 
+def test_a_curve_is_of_what_the_work_took_of_the_processor_where_that_is_known() -> None:
+    def busy(size: int) -> CaseMeasured:
+        found = at(size, 3.0 * size**2)
+        cpu = Samples(name="s.cpu", unit="us", values=(2.0 * size,) * 20, clock="process_time_ns")
+        return msgspec.structs.replace(found, samples=(*found.samples, cpu))
+
+    found = measuring.fit_curve("curve", [busy(size) for size in (10, 50, 100, 500)], 1)
+    assert (found.verdict, found.model) == ("kept", "linear")
+    assert found.times_us == (20.0, 100.0, 200.0, 1000.0)
+
+
 def test_a_curve_is_of_one_case() -> None:
     with pytest.raises(UsageError, match="one scenario and variant"):
         measuring.fit_curve("curve", [at(10, 1.0), at(20, 1.0, variant="all_pairs")], 1)

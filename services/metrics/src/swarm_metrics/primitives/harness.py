@@ -53,7 +53,12 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(
-    case: Case, size: int, seed: int, settings: Settings, reading: Reading = time.perf_counter_ns
+    case: Case,
+    size: int,
+    seed: int,
+    settings: Settings,
+    reading: Reading = time.perf_counter_ns,
+    cpu: Reading = time.process_time_ns,
 ) -> Measurement:
     """Prepare a case, time it, check its work and end it.
 
@@ -67,7 +72,7 @@ def measure(
     prepared = case.prepare(size, seed)
     try:
         with _collecting_between() as collect:
-            found = [_batches(prepared, settings, clock, reading, collect)]
+            found = [_batches(prepared, settings, clock, reading, cpu, collect)]
             # Where a sample is one operation already, single shots would say the same again.
             if prepared.once is not None and found[0].loops * prepared.operations > 1:
                 found.append(_shots(prepared.once, settings, clock, reading, collect))
@@ -79,7 +84,11 @@ def measure(
     names = [name, f"{name}.single"][: len(found)]
     taken = list(zip(names, found, strict=True))
     return Measurement(
-        samples=(*(Samples(name=name, unit="us", values=each.values_us) for name, each in taken), *also),
+        samples=(
+            *(Samples(name=name, unit="us", values=each.values_us) for name, each in taken),
+            *_cpu(name, found[0].cpu_us),
+            *also,
+        ),
         timings=(
             *(
                 timing_of(
@@ -94,6 +103,16 @@ def measure(
     )
 
 
+CPU = ".cpu"
+"""How the name of processor times ends."""
+
+
+def _cpu(name: str, values_us: tuple[float, ...]) -> tuple[Samples, ...]:
+    if not values_us:
+        return ()
+    return (Samples(name=f"{name}{CPU}", unit="us", values=values_us, clock="process_time_ns"),)
+
+
 def name_of(scenario: str, variant: str, size: int) -> str:
     """Return what the samples of a case at a size are called: ``priority_scheduling.dequeue.1000``."""
     return ".".join(part for part in (scenario, variant, str(size)) if part)
@@ -104,6 +123,8 @@ class _Taken(msgspec.Struct, frozen=True):
     loops: int
     operations: int
     warm_up: int
+    cpu_us: tuple[float, ...] = ()
+    """What the same samples took of the processor."""
 
 
 def elapsed_ns(run: Callable[[int], int | None], loops: int, clock: Clock, reading: Reading) -> float:
@@ -134,20 +155,40 @@ def calibrate(
 
 
 def _batches(
-    prepared: Prepared, settings: Settings, clock: Clock, reading: Reading, collect: Callable[[], None]
+    prepared: Prepared,
+    settings: Settings,
+    clock: Clock,
+    reading: Reading,
+    cpu: Reading,
+    collect: Callable[[], None],
 ) -> _Taken:
-    loops = calibrate(prepared.run, settings.least_us, clock, reading)
+    timed_outside = True
+
+    def run(loops: int) -> int | None:
+        nonlocal timed_outside
+        own = prepared.run(loops)
+        timed_outside = own is None
+        return own
+
+    loops = calibrate(run, settings.least_us, clock, reading)
+    operations = loops * prepared.operations
     collect()
     began = reading()
     values: list[float] = []
+    cpu_values: list[float] = []
     for number in range(settings.warm_up + settings.samples):
-        taken_ns = elapsed_ns(prepared.run, loops, clock, reading)
+        before = cpu()
+        taken_ns = elapsed_ns(run, loops, clock, reading)
+        cpu_ns = cpu() - before
         collect()
         if number >= settings.warm_up:
-            values.append(_us(taken_ns / (loops * prepared.operations)))
+            values.append(_us(taken_ns / operations))
+            cpu_values.append(_us(cpu_ns / operations))
         if len(values) >= settings.fewest and (reading() - began) / 1e9 > settings.budget_s:
             break
-    return _Taken(tuple(values), loops, prepared.operations, settings.warm_up)
+    # Of a case that times itself it would be of all it does, and not of the operations alone.
+    kept = tuple(cpu_values) if timed_outside else ()
+    return _Taken(tuple(values), loops, prepared.operations, settings.warm_up, kept)
 
 
 def _shots(

@@ -284,7 +284,8 @@ def test_compose_starts_every_service_from_its_own_image() -> None:
         name: service["build"]["args"]["SERVICE"] for name, service in services.items() if "build" in service
     }
     assert built == {name.replace("_", "-"): name for name in SERVICES}
-    assert set(services) - set(built) == {"nats", "jaeger"}
+    assert set(services) - set(built) == {"nats", "jaeger", "model"}
+    assert services["model"]["image"] == services["model-agent"]["image"]
 
 
 def test_compose_takes_from_containers_what_they_do_not_need() -> None:

@@ -38,6 +38,7 @@ from swarm_model_agent.executors.openai import OpenAI
 from swarm_model_agent.families.posing import PoseParams, pose
 
 AT_ONCE, TURNS, TICK_S = 1000, 200, 0.01
+_LIMIT_S = 900.0
 _BODY = json.dumps(
     {
         "model": "instant",
@@ -263,7 +264,7 @@ async def _measure(quick: bool) -> tuple[list[Row], list[str]]:
 
 
 def run(quick: bool) -> tuple[list[Row], list[str]]:
-    return run_async(_measure(quick))
+    return run_async(_measure(quick), limit_s=_LIMIT_S)
 
 
 BENCH = Bench("acting", "agents' turns beside their model", run)

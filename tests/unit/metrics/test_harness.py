@@ -110,7 +110,7 @@ def test_what_the_work_takes_of_the_processor_is_kept_beside_and_not_what_others
     wall, processor = found.samples
     assert max(wall.values) > 5 * min(wall.values)
     assert (processor.name, processor.clock) == ("made.1.cpu", "process_time_ns")
-    assert processor.values == pytest.approx([1.0] * len(processor.values), abs=COST_NS / 1e3)
+    assert processor.values == pytest.approx([1.0] * len(processor.values), abs=0.05)
 
 
 def test_what_is_measured_first_is_dropped() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from support.stacks import stack
 from support.waiting import until_sync
 from swarm_cli.main import run
 from swarm_common import clock
@@ -157,6 +158,60 @@ def test_recorded_files_are_compared_and_the_exit_code_says_how(tmp_path: Path) 
     assert document["rows"][0]["needs"] > 2
     both = swarm("compare", "base.jsonl,few.jsonl", "slow.jsonl", cwd=tmp_path, code=2).stderr
     assert "stands on both sides" in both
+
+
+def test_sessions_and_runs_of_the_log_are_compared(tmp_path: Path) -> None:
+    with stack(tmp_path / "home") as found:
+        for session in ("first", "first", "second"):
+            found.swarm("run", "noop", "-p", "tasks=3", "--session", session, "--no-report", "--json")
+        sides = ("first", "second"), ("first", "last")
+        documents = [json.loads(found.swarm("compare", *side, "--json", check=False)) for side in sides]
+        history = json.loads(found.swarm("history", "seconds", "--session", "f*", "--json"))
+        missing = found.swarm("compare", "first", "third", "--json", check=False)
+    assert documents[0] == documents[1]
+    assert [len(documents[0][side]) for side in ("base", "head")] == [2, 1]
+    assert verdicts(documents[0]) == {
+        "tasks": "equal",
+        "throughput": "inconclusive",
+        "seconds": "inconclusive",
+    }
+    assert {row["per"] for row in documents[0]["rows"] if row["timing"]} == {"run"}  # one start served both
+    assert "fewer than 4 runs" in documents[0]["rows"][1]["reason"]
+    assert [point["run"] for point in history["series"][0]["points"]] == documents[0]["base"]
+    assert "no run, no session and no file" in json.loads(missing)["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_two_checkouts_of_ourselves_run_their_own_code_in_stacks_of_their_own(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        pytest.skip("not a git checkout")
+    before = worktrees(root)
+    out = tmp_path / "pairs.json"
+    words = (
+        "compare",
+        "--interleave",
+        "HEAD",
+        "HEAD",
+        "noop",
+        "-p",
+        "tasks=5",
+        "--pairs",
+        "1",
+        "-o",
+        str(out),
+    )
+    done = subprocess.run(
+        [SWARM, *words, "--json"], cwd=root, capture_output=True, text=True, timeout=390, check=False
+    )
+    assert done.returncode == 3, done  # one pair shows nothing of times
+    document = json.loads(done.stdout)
+    assert verdicts(document)["tasks"] == "equal"
+    (pair,) = json.loads(out.read_text())["pairs"]
+    assert pair["base"]["run"] != pair["head"]["run"]
+    assert pair["base"]["digest"] == pair["head"]["digest"]
+    assert worktrees(root) == before
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from swarm_coordinator.suites.neural.measures import Measured, measured, resampl
 from swarm_model_agent.params import PatternParams
 from swarm_model_agent.patterns.learning import learn_pattern
 
-_TASKS, _RUNS = 60, 200
+_TASKS, _RUNS = 40, 200
 _QUICK_TASKS, _QUICK_RUNS = 10, 20
 REPEATS = (1, 5)
 

@@ -10,20 +10,25 @@ from typing import Any
 import msgspec
 import pytest
 
-from swarm_common.events import Data, Host, Samples, Task
+from swarm_common.events import Data, Event, Host, Samples, Task
 from swarm_common.events.agent import AgentsMeasured
+from swarm_common.events.benchmark import Failed, TaskScheduled
 from swarm_common.events.consensus import Decided, Weighed
+from swarm_common.events.envelope import new_event
 from swarm_common.events.measuring import Clock, MeasuredData
-from swarm_common.events.metrics import CaseMeasured, CurveFitted
+from swarm_common.events.metrics import CaseMeasured, CurveFitted, MetricsTaskFailed
 from swarm_common.timing import timing_of
-from swarm_coordinator.decider import judge
+from swarm_coordinator.decider import RunState, decide, evolve, judge
+from swarm_coordinator.moment import Moment
 from swarm_coordinator.plans import Fact, Finish, SoFar, Step, complete_params, find_scenario
+from swarm_coordinator.requests import Request, begin
 from swarm_coordinator.suites import SUITES
 from swarm_coordinator.suites.primitives.catalogue import BY_NAME, ENTRIES
 from swarm_coordinator.suites.primitives.tasks import measured
 from swarm_metrics.primitives.cases import MODULES, cases_of
 
 SUITE = SUITES["primitives"]
+MOMENT = Moment(1_800_000_000_000_000_000, 1.0)
 CATALOGUE = {
     "consensus_latency": (1, 3, 5, 10, 20),
     "agent_spawning": (4, 8, 16, 32),
@@ -193,6 +198,43 @@ def test_the_coordinator_needs_no_numpy_for_it() -> None:
         if isinstance(node, ast.ImportFrom)
     }
     assert not {name for name in imported if name.startswith(("numpy", "scipy", "swarm_statistics"))}
+
+
+def test_a_case_whose_check_fails_ends_the_run_and_nothing_is_measured_of_it() -> None:
+    body = {"suite": "primitives", "scenario": "semaphore_coordination", "params": {"sizes": [5]}}
+    log: list[Event] = []
+
+    def record(data: Data) -> Event:
+        new = new_event(
+            data,
+            run="run-1",
+            source="/swarm/test/1",
+            cause="c",
+            handler="test",
+            index=len(log),
+            time_ns=MOMENT.now_ns,
+        )
+        log.append(msgspec.structs.replace(new, seq=len(log) + 1))
+        return log[-1]
+
+    state = evolve(
+        RunState(run="run-1"), record(begin(Request(id="request-1", body=body), SUITES, MOMENT, "test"))
+    )
+    while scheduled := [data for data in decide(state, MOMENT, SUITES) if not isinstance(data, Failed)]:
+        for data in scheduled:
+            state = evolve(state, record(data))
+        if isinstance(log[-1].data, TaskScheduled):
+            wrong = MetricsTaskFailed(
+                task=log[-1].data.task,
+                attempt=1,
+                error="TaskFailed",
+                message="6 were inside at once",
+                retryable=False,
+            )
+            state = evolve(state, record(wrong))
+    (failed,) = decide(state, MOMENT, SUITES)
+    assert isinstance(failed, Failed)
+    assert "semaphore_coordination-5 failed" in failed.reason
 
 
 # --- what came of it ----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import latency
 import live
 import memory
 import noop
+import primitives
 import quality
 import queries
 import replay
@@ -45,6 +46,7 @@ BENCHES = [
         acting,
         structures,
         collection,
+        primitives,
     )
 ]
 

@@ -94,15 +94,11 @@ def ordered(items: Sequence[T], hints: Sequence[Hint]) -> list[T]:
         if hint.affinity:
             group = (hint.priority, hint.deadline_s, hint.affinity)
             groups[group] = min(groups.get(group, (math.inf, at)), (-hint.cost, at))
-    keys = [
-        (
-            -hint.priority,
-            hint.deadline_s,
-            groups[hint.priority, hint.deadline_s, hint.affinity] if hint.affinity else (-hint.cost, at),
-            -hint.cost,
-            at,
-        )
-        for at, hint in enumerate(hints)
-    ]
+    keys = []
+    for at, hint in enumerate(hints):
+        lead = (-hint.cost, at)
+        if hint.affinity:
+            lead = groups[hint.priority, hint.deadline_s, hint.affinity]
+        keys.append((-hint.priority, hint.deadline_s, *lead, -hint.cost, at))
     keys.sort()
     return [items[key[-1]] for key in keys]

@@ -95,9 +95,11 @@ def _fact(random: Random) -> Item:
     answer = pick(random, words.KINDS[kind])
     options = some(random, [answer, *(pick(random, words.KINDS[other]) for other in others)], 3)
     article = "an" if kind[0] in "aeiou" else "a"
+    first, second, third = options
     return Item(
         id="",
-        question=f"Question: Which of these is {article} {kind}: {', '.join(options)}?\nAnswer:",
+        # Of five forms tried on questions of `train`, the one that the embedded model answered best.
+        question=f"{first.title()}, {second} or {third}: which one is {article} {kind}?",
         constraint=Choices(tuple(options)),
         answer=answer,
         checker="exact",

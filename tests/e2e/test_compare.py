@@ -224,6 +224,7 @@ def test_two_checkouts_of_ourselves_run_their_own_code_in_stacks_of_their_own(tm
         (("compare", "base.jsonl", "other.jsonl", "--threshold", "five"), "reads like 5%"),
         (("compare", "base.jsonl", "other.jsonl", "-o", "x"), "goes with --interleave"),
         (("compare", "--interleave", "HEAD", "HEAD", "noop"), "in no git repository"),
+        (("compare", "--interleave", "HEAD", "HEAD", "noop", "-o", "none/x"), "no file can be written"),
         (("compare", "--interleave", "HEAD"), "takes BASE_REF HEAD_REF"),
         (("compare", "--interleave", "--base-command", "true"), "go together"),
         (("history", "second", "base.jsonl"), "they have seconds, tasks"),

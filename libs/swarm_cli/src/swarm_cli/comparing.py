@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from swarm_cli.comparing_facts import fact_rows
 from swarm_cli.comparing_groups import Group, Settings, grouped
-from swarm_cli.comparing_rows import Row, Tested, ended_rows, fact_rows, paired, sampled
+from swarm_cli.comparing_rows import Row, Tested, ended_rows
 from swarm_cli.comparing_runs import Facts
+from swarm_cli.comparing_samples import paired, sampled
 from swarm_statistics.comparing import Verdict, exit_code, judge
 from swarm_statistics.independence import deflated
 from swarm_statistics.multiplicity import adjusted

@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trace": ("trace", "a run's timeline and critical path, in microseconds"),
     "report": ("report", "one self-contained HTML page, or JSON, CSV, SQLite"),
     "compare": ("compare", "was anything slower, dearer or worse, beyond noise?"),
-    "history": ("compare", "a metric over many sessions, and where its level changed"),
+    "history": ("history", "a metric over many sessions, and where its level changed"),
     "dead-letters": ("dead_letters", "what could not be handled: list, show, redrive"),
     "check-history": ("histories", "is a history of clients' operations linearizable?"),
     "schema": ("schema", "the events as AsyncAPI or JSON Schema"),

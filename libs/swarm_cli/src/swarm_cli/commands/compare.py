@@ -1,8 +1,9 @@
-"""`swarm compare` and `swarm history`: was anything slower, dearer or worse, beyond noise, and since when?"""
+"""`swarm compare`: was anything slower, dearer or worse, beyond noise?"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -91,11 +92,23 @@ def compare(
                 field="interleave",
             )
         return _recorded(names or [], wanted, json=json)
+    if out is not None:
+        _check_writable(out)
     with _interruptible():
         measured = _measure(
             names or [], pairs, seed, param or [], (base_command, head_command), command, quiet=json
         )
     return _show_pairs(measured, wanted, out=out, json=json)
+
+
+def _check_writable(out: Path) -> None:
+    """Raise :class:`UsageError` where the pairs could not be written: better now than when all is measured."""
+    if out.is_dir() or not os.access(out.absolute().parent, os.W_OK):
+        raise UsageError(
+            f"-o {out}: no file can be written there; the directory must exist",
+            field="output",
+            given=str(out),
+        )
 
 
 def _settings(threshold: str, alpha: float, metrics: list[str] | None) -> Settings:
@@ -139,7 +152,7 @@ def _recorded(names: list[str], wanted: Settings, *, json: bool) -> int:
             given=" ".join(names),
             allowed="BASE HEAD",
         )
-    base, head = _read(names)
+    base, head = read_sides(names)
     both = sorted({run.run for run in base} & {run.run for run in head})
     if both:
         raise UsageError(
@@ -155,7 +168,7 @@ def _recorded(names: list[str], wanted: Settings, *, json: bool) -> int:
     )
 
 
-def _read(names: list[str]) -> tuple[list[Facts], list[Facts]]:
+def read_sides(names: list[str]) -> tuple[list[Facts], list[Facts]]:
     """Return the runs of both sides; a broker is asked only where a name is no file."""
     from swarm_cli.comparing_runs import file_facts, is_file, named, run_facts  # noqa: PLC0415
 
@@ -285,55 +298,4 @@ def _show_pairs(measured: Pairs, wanted: Settings, *, out: Path | None, json: bo
     return _show(compare_pairs(base, head, wanted), json=json, sides=interleaving.described(measured))
 
 
-# -- history -----------------------------------------------------------------------------------------------
-
-
-def history(
-    metric: Annotated[str, typer.Argument(help="A metric, as `swarm show` names it.")],
-    source: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[RUN|SESSION|FILE]...", help="Where from; the whole log if none is named."),
-    ] = None,
-    suite: Annotated[str | None, typer.Option(help="Only runs of this suite.")] = None,
-    scenario: Annotated[str | None, typer.Option(help="Only runs of this scenario.")] = None,
-    session: Annotated[
-        str | None, typer.Option(help="Only sessions that match, as nightly-*.", metavar="GLOB")
-    ] = None,
-    last: Annotated[
-        int | None, typer.Option(help="Only so many runs, the newest.", min=2, metavar="N")
-    ] = None,
-    threshold: Threshold = "5%",
-    json: Json = False,
-) -> int:
-    """Show a metric over the runs of many sessions, and where its level changed for good.
-
-    Change points are found as Apache Otava does; a series wants ten values or more. Exit code 0, whatever changed.
-    """
-    from swarm_cli.history import document, series_of, show  # noqa: PLC0415 - brings numpy and scipy
-
-    limit = part(threshold)
-    runs = _all(source or [])
-    found = series_of(
-        runs, metric, suite=suite, scenario=scenario, session=session, last=last, threshold=limit
-    )
-    if json:
-        output.emit(document(metric, found))
-    else:
-        show(metric, found)
-    return 0
-
-
-def _all(sources: list[str]) -> list[Facts]:
-    from swarm_cli.comparing_runs import all_facts  # noqa: PLC0415
-
-    if sources:
-        return _read([",".join(sources), ",".join(sources)])[0]
-
-    async def ask() -> list[Facts]:
-        async with client() as swarm:
-            return await all_facts(swarm)
-
-    return run_async(ask())
-
-
-APPS = {"compare": single(compare), "history": single(history)}
+APPS = {"compare": single(compare)}

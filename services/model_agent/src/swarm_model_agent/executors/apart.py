@@ -32,7 +32,7 @@ class Loop:
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
+            self._loop = type(asyncio.get_running_loop())()  # of the kind that the service runs on
             self._thread = threading.Thread(
                 target=_serve, args=(self._loop,), name="model-endpoints", daemon=True
             )

@@ -71,7 +71,6 @@ RUNS: dict[str, list[str]] = {
     "neural": ["neural", "-p", "repeats=1", "-p", "questions=40", "-p", "timings=5"],
     "conflicts": ["primitives", "proposal_conflicts", "-p", "samples=20"],
     "spawning": ["primitives", "agent_spawning", "-p", "sizes=4,8", "-p", "repeats=2"],
-    "latency": ["primitives", "consensus_latency", "-p", "sizes=3,10", "-p", "decisions=100"],
     "stages": ["primitives", "pipeline_execution", "-p", "sizes=3,6", "-p", "repeats=1"],
     "usage": ["noop", "usage", "-p", "tasks=100"],
     "overhead": ["noop", "overhead", "-p", "tasks=20", "-p", "rounds=6"],

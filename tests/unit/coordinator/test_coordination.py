@@ -392,6 +392,12 @@ def test_members_of_a_vote_are_graded_each_and_never_speak() -> None:
     metrics = {metric.name: metric.value for metric in completed(log).metrics}
     assert metrics["votes_minus_mean"] == metrics["votes_minus_best"] == 0.25
     assert arm(log, "votes")["messages"] == 0
+    alone = [
+        event.data.params
+        for event in log
+        if isinstance(event.data, TaskScheduled) and event.data.task == "alone-q0-alone-0"
+    ]
+    assert [(one["role"], "instructions" in one) for one in alone] == [("agent", False)]  # no member's twin
 
 
 # --- what is refused --------------------------------------------------------------------------------------

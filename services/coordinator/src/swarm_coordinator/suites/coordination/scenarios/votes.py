@@ -13,7 +13,7 @@ from swarm_coordinator.plans import Finish, Scenario, SoFar, Step
 from swarm_coordinator.suites.coordination import params as shared
 from swarm_coordinator.suites.coordination.arms import Arm, Setup, grade, task_id, warm_up
 from swarm_coordinator.suites.coordination.comparing import finish, step
-from swarm_coordinator.suites.coordination.data import Strategy, role_of
+from swarm_coordinator.suites.coordination.data import Role, Strategy, role_of
 from swarm_coordinator.suites.coordination.intervals import difference, share
 from swarm_coordinator.suites.coordination.modes import ALONE
 from swarm_coordinator.suites.coordination.talk import Question, Talk
@@ -39,7 +39,10 @@ def plan(sofar: SoFar) -> Step | Finish:
 
 
 def _greedy(setup: Setup) -> Arm:
-    return shared.alone(setup, range(setup.params["items"]), ())
+    """Return an arm of one agent without any role: the usual one would be a member's, and say what that says."""
+    found = shared.alone(setup, range(setup.params["items"]), ())
+    nobody = ("agent", Role(description="Nobody in particular", instructions=""))
+    return msgspec.structs.replace(found, cast=msgspec.structs.replace(found.cast, work=(nobody,)))
 
 
 def _members(setup: Setup) -> Arm:

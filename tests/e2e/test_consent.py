@@ -110,7 +110,9 @@ def test_a_budget_for_nothing_at_all_ends_in_order_too(swarm: Stack, chat: Chat)
     assert done.returncode == 3, done.stderr
     told = " ".join(done.stdout.split())
     assert "coordination/modes stopped in" in told
-    assert "only a part was done: the run's budget of 10 tokens is spent: 0 went, and the next call may" in told
+    assert (
+        "only a part was done: the run's budget of 10 tokens is spent: 0 went, and the next call may" in told
+    )
     assert chat.asked == []
     run = told.split()[1]
     assert "equal" in swarm.swarm("replay", "--decide", run)

@@ -399,7 +399,7 @@ def test_as_many_lie_as_any_mechanism_stands_or_one_more(agents: int, liars: int
     [
         ({"mechanism": "dice"}, "mechanism"),
         ({"fault": "flood"}, "fault"),
-        ({"agents": 2}, "agents"),
+        ({"agents": 0}, "agents"),
         ({"agents": 101}, "agents"),
         ({"clients": 0}, "clients"),
         ({"processes": 6}, "processes"),

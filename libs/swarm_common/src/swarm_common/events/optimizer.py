@@ -33,7 +33,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     estimator: str = ""
     """How the expectation and its ends were made."""
     change: dict[str, Any] = {}
-    """What a request that follows it has otherwise: ``params``, or the stack's ``settings``. Empty: a person must act."""
+    """What a request that follows it has otherwise: ``params``, or the stack's ``settings``. Empty: nothing we know."""
     saves_cpu_s: float | None = None
     gain: float | None = None
     """What the subject adds to the score, out of fold."""

@@ -122,6 +122,20 @@ def test_the_board_shows_what_each_service_uses_and_the_latest_events() -> None:
     assert "benchmark.started" not in text
 
 
+@pytest.mark.parametrize("width", [80, 101, 102, 120, 160])
+def test_names_and_figures_are_whole_on_narrow_screens(width: int) -> None:
+    services = Services()
+    for tick in range(WIDTH):
+        services.hear(later(SAMPLE, in_flight=tick % 3, handled=12_345), float(tick))
+        services.tick(float(tick))
+    text = drawn(swarm_board(services, Events(), 24, width), width)
+    row = next(line for line in text.splitlines() if "model_agent" in line)
+    assert "3.0 MiB" in row
+    assert "12,345" in row
+    assert "…" not in text
+    assert any(bar in row for bar in "▁▅█")
+
+
 def test_rates_are_of_equal_stretches() -> None:
     second = 1_000_000_000
     found, length_s = rates([0, second // 2, 3 * second, 4 * second], 4 * second, width=4)

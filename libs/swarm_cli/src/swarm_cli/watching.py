@@ -28,6 +28,10 @@ _DRAW_S = 0.25
 #: How often a board takes a new value into its sparklines.
 _TICK_S = 1.0
 _LEAST_EVENTS = 5
+#: From how many columns on a board has all four sparklines, and what names and figures take beside four and two.
+_WIDE, _BESIDE_FOUR, _BESIDE_TWO = 102, 80, 72
+#: Sparklines that a narrow board goes without: memory's, and that of what is in flight.
+_ONLY_WIDE = (4, 8)
 
 
 async def lines(swarm: Client, run: str, *, after: int, json: bool, with_live: bool) -> RunView:
@@ -63,8 +67,8 @@ async def board(swarm: Client, run: str, *, after: int) -> RunView:
     console = Console()
 
     def draw() -> RenderableType:
-        height = console.size.height
-        return run_board(progress, events, height) if run else swarm_board(services, events, height)
+        width, height = console.size
+        return run_board(progress, events, height) if run else swarm_board(services, events, height, width)
 
     async def redraw(screen: Live) -> None:
         ticked = time.monotonic()
@@ -116,30 +120,38 @@ async def _listening(swarm: Client, hear: Callable[[LiveMetrics], None]) -> Asyn
             await subscription.unsubscribe()
 
 
-def swarm_board(services: Services, events: Events, height: int) -> RenderableType:
-    """Return the board of the whole swarm: a row a service, and the latest events below."""
+def swarm_board(services: Services, events: Events, height: int, width: int = 160) -> RenderableType:
+    """Return the board of the whole swarm: a row a service, and the latest events below.
+
+    Names and figures always fit into 80 columns; what is left is for the sparklines, and a narrow screen has only two.
+    """
     from rich.console import Group  # noqa: PLC0415 - only a terminal needs it
     from rich.text import Text  # noqa: PLC0415
 
     past = services.past()
-    table = _table("service", "cpu", "", "memory", "", "loop lag p99", "", "in flight", "", "handled")
+    wide = width >= _WIDE
+    length = (width - _BESIDE_FOUR) // 4 if wide else max(3, (width - _BESIDE_TWO) // 2)
+    columns = ("service", "cpu", "", "memory", "", "loop lag p99", "", "in flight", "", "handled")
+    kept = [index for index in range(len(columns)) if wide or index not in _ONLY_WIDE]
+    table = _table(*(columns[index] for index in kept))
     for name, uses in past.items():
-        table.add_row(*map(Text, _service_row(name, uses)))
+        row = _service_row(name, uses, length)
+        table.add_row(*(Text(row[index]) for index in kept))
     if not past:
-        table.add_row("no service tells of itself yet", *[""] * 9)
+        table.add_row("no service tells of itself yet", *[""] * (len(kept) - 1))
     room = max(_LEAST_EVENTS, height - max(1, len(past)) - 6)
     title = Text(f"{events.seen:,} events since you watch; Ctrl-C ends it", style="dim")
     return Group(table, title, Text("\n".join(events.last(room)), no_wrap=True, overflow="ellipsis"))
 
 
-def _service_row(name: str, uses: list[Use | None]) -> list[str]:
-    """Return a service's cells: what it uses now, each with what it used before."""
+def _service_row(name: str, uses: list[Use | None], length: int) -> list[str]:
+    """Return a service's cells: what it uses now, each with what it used before, in so many characters."""
     now = uses[-1]
     if now is None:
         return [f"{name} (silent)", *[""] * 9]
 
     def spark(read: Callable[[Use], float | None], top: float | None = None) -> str:
-        return sparkline([None if use is None else read(use) for use in uses], top)
+        return sparkline([None if use is None else read(use) for use in uses[-length:]], top)
 
     return [
         name if now.instances == 1 else f"{name} ×{now.instances}",
@@ -189,7 +201,7 @@ def _table(*columns: str) -> Table:
     from rich import box  # noqa: PLC0415 - only a terminal needs it
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         table.add_column(name, no_wrap=True)
     return table

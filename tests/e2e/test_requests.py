@@ -317,7 +317,11 @@ async def test_a_full_log_is_said_and_work_goes_on_when_there_is_room(tmp_path: 
             assert all(one.restarts == 0 for one in home.state.services)
 
 
-async def test_a_suggestion_that_is_followed_is_measured_in_pairs(home: Stack, client: Client) -> None:
+async def test_a_suggestion_that_is_followed_is_measured_in_pairs(
+    home: Stack, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A command sets up logging for its whole process: here that is everybody's.
+    monkeypatch.setattr("swarm_cli.connect.logs.configure", lambda _settings: None)
     run = await client.request(Requested(suite="noop", params={"tasks": 5}, session="asked"))
     view = fold(run, await Follower(client, run).settle())
     fewer = Suggestion(

@@ -55,31 +55,61 @@ def longest_path(jobs: Sequence[Job]) -> float:
 
 def makespan(jobs: Sequence[Job], workers: int, parallel: Mapping[str, int]) -> float:
     """Return when the last job ends if each is taken up, in the order given, as soon as it can be."""
-    known = {job.task for job in jobs}
-    open_needs = {job.task: {need for need in job.needs if need in known} for job in jobs}
-    waiting = list(jobs)
-    running: list[tuple[float, str]] = []
-    by_task = {job.task: job for job in jobs}
-    free, at_work, now = workers, dict.fromkeys((job.kind for job in jobs), 0), 0.0
-    while waiting or running:
-        left = []
-        for job in waiting:
-            fits = (free > 0 or not job.pooled) and at_work[job.kind] < parallel.get(job.kind, len(jobs))
-            if open_needs[job.task] or not fits:
-                left.append(job)
-                continue
+    missing, released = _waits(jobs)
+    ready: dict[str, list[int]] = {
+        job.kind: [] for job in jobs
+    }  # by kind, a heap each: kinds have bounds of their own
+    for index, job in enumerate(jobs):
+        if not missing[index]:
+            heapq.heappush(ready[job.kind], index)
+    running: list[tuple[float, str, int]] = []
+    free, at_work, now, done = workers, dict.fromkeys(ready, 0), 0.0, 0
+    while True:
+        while (first := _next(jobs, ready, at_work, parallel, free)) is not None:
+            job = jobs[heapq.heappop(ready[jobs[first].kind])]
             free -= job.pooled
             at_work[job.kind] += 1
-            heapq.heappush(running, (now + job.us, job.task))
-        waiting = left
+            heapq.heappush(running, (now + job.us, job.task, first))
         if not running:
-            raise ValueError("jobs wait for one another in a circle")
-        now, done = heapq.heappop(running)
-        free += by_task[done].pooled
-        at_work[by_task[done].kind] -= 1
-        for needs in open_needs.values():
-            needs.discard(done)
+            break
+        now, _, index = heapq.heappop(running)
+        done += 1
+        free += jobs[index].pooled
+        at_work[jobs[index].kind] -= 1
+        for behind in released[index]:
+            missing[behind] -= 1
+            if not missing[behind]:
+                heapq.heappush(ready[jobs[behind].kind], behind)
+    if done < len(jobs):
+        raise ValueError("jobs wait for one another in a circle")
     return now
+
+
+def _waits(jobs: Sequence[Job]) -> tuple[list[int], list[list[int]]]:
+    """Return how many of the jobs each one waits for, and which ones wait for it."""
+    place = {job.task: index for index, job in enumerate(jobs)}
+    needs = [{*job.needs} & place.keys() for job in jobs]
+    behind: list[list[int]] = [[] for _ in jobs]
+    for index, names in enumerate(needs):
+        for name in names:
+            behind[place[name]].append(index)
+    return [len(names) for names in needs], behind
+
+
+def _next(
+    jobs: Sequence[Job],
+    ready: Mapping[str, list[int]],
+    at_work: Mapping[str, int],
+    parallel: Mapping[str, int],
+    free: int,
+) -> int | None:
+    """Return the first job that is ready and fits: of each kind the first one, for a kind is pooled or it is not."""
+    fit = (
+        heap[0]
+        for kind, heap in ready.items()
+        if heap and (free > 0 or not jobs[heap[0]].pooled) and at_work[kind] < parallel.get(kind, len(jobs))
+    )
+    return min(fit, default=None)
 
 
 def _in_order(jobs: Sequence[Job]) -> list[Job]:

@@ -16,6 +16,7 @@ from swarm_cli.stack.control import down, ensure, up
 from swarm_common.client import Client, Run
 from swarm_common.errors import UsageError
 from swarm_common.events.optimizer import Suggestion
+from swarm_common.hosts import usable_cores
 from swarm_common.runs import RunView
 from swarm_common.settings import Settings
 
@@ -119,7 +120,7 @@ async def _arms(settings: Settings, suggestion: Suggestion) -> AsyncIterator[dic
             "unset it to try the change on embedded stacks",
             field="nats_url",
         )
-    was = settings.cpu_workers or _cores()
+    was = settings.cpu_workers or usable_cores()
     async with contextlib.AsyncExitStack() as stack:
         arms = {}
         sides: dict[str, dict[str, Any]] = {"before": {}, "after": changed}
@@ -134,9 +135,3 @@ async def _arms(settings: Settings, suggestion: Suggestion) -> AsyncIterator[dic
             metric = suggestion.metric if name == "before" else after
             arms[name] = _Arm(await stack.enter_async_context(client(own)), metric, workers)
         yield arms
-
-
-def _cores() -> int:
-    import os  # noqa: PLC0415 - only here
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -32,7 +32,7 @@ def this_host() -> Host:
 def _facts() -> Host:
     return Host(
         cpu=_cpu(),
-        cores=_cores(),
+        cores=usable_cores(),
         memory=_memory(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=f"{platform.python_implementation()} {platform.python_version()}",
@@ -51,7 +51,8 @@ def _cpu() -> str:
     return platform.processor()
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from swarm_common.errors import TaskFailed
-from swarm_common.runtime.host import usable_cores
+from swarm_common.hosts import usable_cores
 
 T = TypeVar("T")
 _ATTEMPTS = 3

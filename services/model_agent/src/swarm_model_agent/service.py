@@ -16,8 +16,8 @@ from swarm_common import datafiles
 from swarm_common.errors import SwarmError, TaskFailed, UsageError
 from swarm_common.events import Data
 from swarm_common.events.agent import Acted, AgentsMeasured, Graded, PartTrained, TaskDone, TasksPosed
+from swarm_common.hosts import usable_cores
 from swarm_common.runtime.context import Context
-from swarm_common.runtime.host import usable_cores
 from swarm_common.runtime.service import Service, Work
 from swarm_model_agent.fetching import Files
 from swarm_model_agent.params import FILES, JOB_PARAMS, AssembleParams, read

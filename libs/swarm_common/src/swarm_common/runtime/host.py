@@ -21,6 +21,7 @@ from nats.micro.service import Service as MicroService
 from swarm_common.errors import SwarmError, UsageError
 from swarm_common.events.benchmark import TERMINAL
 from swarm_common.events.subjects import scheduled_filter
+from swarm_common.hosts import usable_cores
 from swarm_common.log.broker import Broker
 from swarm_common.log.eventlog import EventLog
 from swarm_common.log.streams import ensure_streams
@@ -168,11 +169,6 @@ class Host:
             with contextlib.suppress(Exception):
                 await hook(self.context)
         await self.context.cancel_spawned()
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 async def serve(service: Service, settings: Settings) -> None:

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from swarm_common.events import Array, Samples
 from swarm_common.events.agent import Checkpoint, PatternLearned
+from swarm_common.hosts import usable_cores
 from swarm_common.resampling import stream_of
 from swarm_model_agent.params import PatternParams
 from swarm_model_agent.patterns.abstract import Induction
@@ -23,7 +24,6 @@ from swarm_model_agent.patterns.measuring import (
     forget_peak_rss,
     peak_rss_bytes,
     timed,
-    usable_cores,
 )
 from swarm_model_agent.patterns.scoring import scored, settled
 from swarm_model_agent.patterns.systems import Influences

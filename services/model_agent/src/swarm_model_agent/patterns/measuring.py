@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -47,11 +46,6 @@ def _loop_ns(call: Callable[[int], Any], first: int, loops: int, different: int)
     for at in which:
         call(at)
     return time.perf_counter_ns() - began
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def forget_peak_rss() -> str:

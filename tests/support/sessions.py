@@ -32,6 +32,8 @@ class World(NamedTuple):
     days_apart: bool = False
     """Whether head ran on another day: else right after base."""
     paired: bool = False
+    looks: tuple[int, ...] = ()
+    """After how many pairs somebody looks, and stops unless something is open; empty: once, when all are there."""
     slower: int = 0
     """How many of the metrics truly are slower in head: the others and their regressions are false."""
 
@@ -48,7 +50,10 @@ def simulate(world: World, seed: int) -> Seen:
     """Return what `swarm compare` says of one pair of sessions of a world."""
     draw = np.random.default_rng([seed, *world.name.encode()])
     base, head = world.sides(draw, world.metrics)
-    comparison = _compared(world, base, head)
+    for n in world.looks or (base.shape[1],):
+        comparison = _compared(world, base[:, :n], head[:, :n])
+        if not comparison.open:
+            break
     regressions = {row.metric for row in comparison.rows if row.verdict == "regression"}
     slower = {f"m{at}" for at in range(world.slower)}
     return Seen(bool(regressions - slower), "m0" in regressions & slower, comparison.verdict)
@@ -75,7 +80,7 @@ def _compared(world: World, base: Floats, head: Floats) -> Comparison:
             ("head", head, 60 * base.shape[1] + (86_400 if world.days_apart else 0)),
         )
     ]
-    return (compare_pairs if world.paired else compare_runs)(*sides, Settings())
+    return (compare_pairs if world.paired else compare_runs)(*sides, Settings(looks=len(world.looks) or 1))
 
 
 # -- what sessions are like --------------------------------------------------------------------------------
@@ -178,6 +183,12 @@ SAME = (
     World(
         "interleaved, drift .9 sd 5 %, noise 5 %, 30 pairs", in_turns(30, drift=0.05, noise=0.05), paired=True
     ),
+    World(
+        "interleaved, drift .9 sd 5 %, noise 10 %, 4 looks at 30 to 240 pairs",
+        in_turns(240, drift=0.05, noise=0.1),
+        paired=True,
+        looks=(30, 60, 120, 240),
+    ),
 )
 #: Where nothing changed, and what order tells is little: few metrics, few runs. Nothing is promised there.
 HARD = (
@@ -196,6 +207,13 @@ HARD = (
         1,
         paired=True,
     ),
+    World(
+        "interleaved, drift .9 sd 5 %, noise 10 %, 4 looks at 30 to 240 pairs, 1 metric",
+        in_turns(240, drift=0.05, noise=0.1),
+        1,
+        paired=True,
+        looks=(30, 60, 120, 240),
+    ),
 )
 #: Where head is 10 % slower in some metrics.
 SLOWER = (
@@ -207,6 +225,14 @@ SLOWER = (
         in_turns(30, drift=0, noise=0.1, shift=0.1, slower=1),
         1,
         paired=True,
+        slower=1,
+    ),
+    World(
+        "interleaved, sd 10 % (all noise), 3 looks at 30 to 120 pairs, 1 metric",
+        in_turns(120, drift=0, noise=0.1, shift=0.1, slower=1),
+        1,
+        paired=True,
+        looks=(30, 60, 120),
         slower=1,
     ),
     World(

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from support.sessions import HARD, SAME, SLOWER, simulate
+from support.sessions import HARD, SAME, SLOWER, World, in_turns, simulate
 from swarm_cli.comparing import Comparison, compare_pairs, compare_runs
 from swarm_cli.comparing_checks import apart_reasons, host_reasons
 from swarm_cli.comparing_groups import Settings
 from swarm_cli.comparing_rows import Row
 from swarm_cli.comparing_runs import Facts, Measure, facts_of, named
 from swarm_cli.comparing_show import document, show
-from swarm_cli.history import series_of, sparkline
+from swarm_cli.history import series_of
 from swarm_common import clock
 from swarm_common.errors import NotFound, UsageError
 from swarm_common.events import Event, Host, Samples
@@ -352,11 +352,6 @@ def test_a_metric_that_nobody_measured_is_named_with_those_that_are() -> None:
         series_of(timed("a", 0.0, 3), "second")
 
 
-def test_a_sparkline_goes_from_the_lowest_to_the_highest() -> None:
-    assert sparkline([1.0, 2.0, 3.0]) == "▁▅█"
-    assert sparkline([2.0, 2.0]) == "▁▁"
-
-
 # -- how often it errs: few sessions here, a thousand in bench/comparing.py -----------------------------------
 
 
@@ -368,6 +363,12 @@ def test_where_nothing_changed_a_regression_is_seldom_seen(world: Any) -> None:
 def test_the_worlds_are_hard_enough_that_a_test_by_itself_would_cry() -> None:
     levels = [world for world in HARD if world.name.startswith("a level of each side, 5 %")]
     assert [simulate(world, seed).false for world in levels for seed in range(3)] == [True] * 3
+
+
+def test_a_shift_of_just_the_threshold_is_rarely_called_equal_however_often_one_looks() -> None:
+    sides = in_turns(120, drift=0.05, noise=0.05, shift=0.05, slower=1)
+    world = World("just the threshold", sides, 1, paired=True, looks=(30, 60, 120), slower=1)
+    assert sum(simulate(world, seed).verdict == "equal" for seed in range(100)) <= 8
 
 
 @pytest.mark.parametrize("world", SLOWER, ids=lambda world: world.name)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from swarm_cli.commands.run import simulation
-from swarm_cli.hive import bars, hive_of, outside_text, replay_text, show_hive, verdict_cell
+from swarm_cli.hive import hive_of, outside_text, replay_text, show_hive, verdict_cell
 from swarm_cli.report.page import page
 from swarm_cli.result import show_result
 from swarm_common.errors import UsageError
@@ -179,10 +179,6 @@ def test_gossip_quality_and_emergence_are_told(capsys: pytest.CaptureFixture[str
         "wrong cascade 0.250 (0.247 in theory)",
     ):
         assert part in text
-
-
-def test_bars_are_as_high_as_shares() -> None:
-    assert bars([0.0, 0.49, 0.5, 1.0]) == "▁▄▅█"
 
 
 def test_metrics_of_single_cells_stand_in_the_table_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,17 @@ import pytest
 
 from swarm_cli.commands.compare import part
 from swarm_cli.comparing_runs import Facts, Measure
-from swarm_cli.interleaving import NAMES, interleave, is_pairs, order_of, read_pairs, sides, write_pairs
+from swarm_cli.interleaving import (
+    NAMES,
+    Pairs,
+    interleave,
+    is_pairs,
+    looks_at,
+    order_of,
+    read_pairs,
+    sides,
+    write_pairs,
+)
 from swarm_cli.interleaving_arms import Command, call, commit_of, environment
 from swarm_common.errors import InvalidEvent, NotFound, SwarmError, UsageError
 
@@ -50,7 +61,7 @@ def test_a_coin_decides_each_pair_and_the_seed_decides_the_coin() -> None:
 def test_both_arms_warm_up_and_then_take_turns_in_the_order_of_the_coin() -> None:
     turns: list[str] = []
     said: list[str] = []
-    found = interleave((Counting("base", turns), Counting("head", turns)), 12, 7, say=said.append)
+    found = interleave((Counting("base", turns), Counting("head", turns)), [12], 7, say=said.append)
     assert turns[:2] == ["base", "head"]
     for at, first in enumerate(order_of(12, 7)):
         assert turns[2 + 2 * at : 4 + 2 * at] == [first, *(name for name in NAMES if name != first)]
@@ -60,9 +71,43 @@ def test_both_arms_warm_up_and_then_take_turns_in_the_order_of_the_coin() -> Non
     assert said[-1].startswith("pair 12 of 12: turn ")
 
 
+def test_looks_are_at_twice_as_many_each_time_and_at_the_most() -> None:
+    assert looks_at(30, 30) == [30]
+    assert looks_at(30, 240) == [30, 60, 120, 240]
+    assert looks_at(30, 100) == [30, 60, 100]
+
+
+@pytest.mark.parametrize(("stop", "made", "looked"), [(1, 2, [2]), (2, 4, [2, 4]), (9, 7, [2, 4])])
+def test_it_goes_on_only_while_something_is_open(stop: int, made: int, looked: list[int]) -> None:
+    asked: list[int] = []
+    said: list[str] = []
+    turns: list[str] = []
+
+    def decided(pairs: Pairs) -> bool:
+        asked.append(len(pairs.pairs))
+        return len(asked) == stop
+
+    arms = Counting("base", turns), Counting("head", turns)
+    found = interleave(arms, [2, 4, 7], 7, say=said.append, decided=decided)
+    assert (len(found.pairs), found.looks, asked, len(turns)) == (made, 3, looked, 2 + 2 * made)
+    assert [pair.first for pair in found.pairs] == order_of(7, 7)[:made]
+    assert ("after 4 pairs it is open: going on to 7" in said) == (made == 7)
+
+
+def test_what_the_first_runs_measured_can_be_refused_before_any_pair() -> None:
+    turns: list[str] = []
+
+    def refuse(runs: Sequence[Facts]) -> None:
+        raise UsageError(f"only {[one.name for run in runs for one in run.metrics]}", field="metric")
+
+    with pytest.raises(UsageError, match="'turn', 'turn'"):
+        interleave((Counting("a", turns), Counting("b", turns)), [5], 1, say=lambda _: None, warmed=refuse)
+    assert turns == ["a", "b"]
+
+
 def test_pairs_are_read_as_they_were_written(tmp_path: Path) -> None:
     turns: list[str] = []
-    found = interleave((Counting("a", turns), Counting("b", turns)), 3, 1, say=lambda _: None)
+    found = interleave((Counting("a", turns), Counting("b", turns)), [3], 1, say=lambda _: None)
     path = tmp_path / "pairs"
     write_pairs(path, found)
     assert is_pairs(path)

@@ -104,3 +104,27 @@ def test_parameters_and_targets_read_as_they_are_typed() -> None:
 )  # fmt: skip
 def test_errors_are_found_in_log_files(line: str, error: str) -> None:
     assert error_in(line) == error
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ([], ""),
+        ([0.0, 0.0], "▁▁"),
+        ([0.0, 5.0, 10.0], "▁▅█"),
+        ([None, 1.0], " █"),
+        ([float(value) for value in range(8)], "▁▂▃▄▅▆▇█"),
+    ],
+)
+def test_a_sparkline_goes_from_nothing_to_the_greatest(values: list[float | None], line: str) -> None:
+    assert render.sparkline(values) == line
+
+
+def test_a_sparkline_can_have_a_top_of_its_own() -> None:
+    assert render.sparkline([0.5, 2.0], 1.0) == "▅█"
+    assert render.sparkline([0.0, 0.49, 0.5, 1.0], 1.0) == "▁▄▅█"
+
+
+def test_a_sparkline_can_start_at_the_lowest() -> None:
+    assert render.sparkline([1.0, 2.0, 3.0], bottom=1.0) == "▁▅█"
+    assert render.sparkline([-2.0, -2.0], bottom=-2.0) == "▁▁"

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from support.measured import completed, log_of, measured, scheduled, started
-from swarm_cli.boards import WIDTH, Events, Progress, Services, event_line, live_line, rates, sparkline
+from swarm_cli.boards import WIDTH, Events, Progress, Services, event_line, live_line, rates
 from swarm_cli.watching import run_board, swarm_board
 from swarm_common.events import Metric
 from swarm_common.events.benchmark import Failed
@@ -43,24 +43,6 @@ def drawn(board: Any, width: int = 150) -> str:
 
 def later(sample: LiveMetrics, **more: Any) -> LiveMetrics:
     return msgspec.structs.replace(sample, **more)
-
-
-@pytest.mark.parametrize(
-    ("values", "line"),
-    [
-        ([], ""),
-        ([0.0, 0.0], "▁▁"),
-        ([0.0, 5.0, 10.0], "▁▅█"),
-        ([None, 1.0], " █"),
-        ([float(value) for value in range(8)], "▁▂▃▄▅▆▇█"),
-    ],
-)
-def test_a_sparkline_goes_from_nothing_to_the_greatest(values: list[float | None], line: str) -> None:
-    assert sparkline(values) == line
-
-
-def test_a_sparkline_can_have_a_top_of_its_own() -> None:
-    assert sparkline([0.5, 2.0], 1.0) == "▅█"
 
 
 def test_a_service_is_the_sum_of_its_instances() -> None:

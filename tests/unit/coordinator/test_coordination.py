@@ -475,6 +475,9 @@ def test_a_run_repeats_unless_it_leaves_the_machine_or_depends_on_who_was_first(
         {"budget_usd": 0.5},
     ):
         assert not scenario.repeats(params | change)
+    recorded = params | {"executor": "openai", "recording": "sha256:1"}
+    assert scenario.repeats(recorded)
+    assert not scenario.repeats(recorded | {"tools": True})
 
 
 # --- the guide --------------------------------------------------------------------------------------------

@@ -227,3 +227,28 @@ def test_an_unexpected_error_of_a_planner_is_not_taken_for_a_bad_request() -> No
 
     with pytest.raises(KeyError):
         begin(Request(id="r", body={"suite": "noop"}), {"noop": Broken()}, NOW, "")
+
+
+@pytest.mark.parametrize(
+    ("params", "recorded"),
+    [({}, "openai"), ({"executor": "embedded"}, "embedded"), ({"executor": "openai"}, "openai")],
+)
+def test_where_there_is_an_endpoint_a_run_records_that_it_was_asked(
+    params: dict[str, str], recorded: str
+) -> None:
+    """Else two runs of other models would be held against each other as alike, and their answers as computed."""
+    request = Request(id="r", body={"suite": "coordination", "params": params})
+    found = begin(request, SUITES, NOW, "engine 1", endpoint=True)
+    assert isinstance(found, Started)
+    assert found.params["executor"] == recorded
+    assert found.deterministic == (recorded == "embedded")
+    again = begin(
+        Request(id="r", body={"suite": "coordination", "params": found.params}), SUITES, NOW, "engine 1"
+    )
+    assert again == found
+
+
+def test_without_an_endpoint_the_default_stays_what_it_is() -> None:
+    found = ask(suite="coordination")
+    assert isinstance(found, Started)
+    assert (found.params["executor"], found.deterministic) == ("default", True)

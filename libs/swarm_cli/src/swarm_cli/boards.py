@@ -17,19 +17,9 @@ from swarm_common.runs import RunView, new_view
 
 #: How many values a sparkline has.
 WIDTH = 30
-_BARS = "▁▂▃▄▅▆▇█"
 #: An instance that is silent for so many of its intervals is not shown.
 _MISSED = 5
 _MOST_EVENTS = 200
-
-
-def sparkline(values: Sequence[float | None], top: float | None = None) -> str:
-    """Return a character for each value, from 0 to the greatest or to ``top``; a space where there is none."""
-    most = max((value for value in values if value is not None), default=0.0) if top is None else top
-    return "".join(
-        " " if value is None else _BARS[min(7, int(value / most * 8)) if most > 0 and value > 0 else 0]
-        for value in values
-    )
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,8 +24,15 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     threshold: float
     alpha: float
+    looks: int = 1
+    """How often the pairs may be judged until something is decided: each look is at ``alpha / looks``."""
     notes: tuple[str, ...] = ()
     """What had no partner, and what was left out."""
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing regressed, and more values could decide what is inconclusive."""
+        return self.verdict == "inconclusive" and any(row.needs is not None for row in self.rows)
 
     @property
     def exit_code(self) -> int:
@@ -78,7 +85,7 @@ def conclude(
             one.finding,
             p_adjusted,
             better=one.row.better,  # type: ignore[arg-type]
-            alpha=settings.alpha,
+            alpha=settings.level,
             violations=one.violations,
             certainty=one.certainty,
         )
@@ -91,7 +98,7 @@ def conclude(
                 p_adjusted=p_adjusted,
                 verdict=judged.verdict,
                 reason=judged.reason,
-                needs=needed(one.finding, alpha=settings.alpha, tests=tests) if open_ else None,
+                needs=needed(one.finding, alpha=settings.level, tests=tests) if open_ else None,
             )
         )
     verdicts = {row.verdict for row in rows}
@@ -102,6 +109,7 @@ def conclude(
         rows=tuple(rows),
         threshold=settings.threshold,
         alpha=settings.alpha,
+        looks=settings.looks,
         notes=tuple(dict.fromkeys(notes)),
     )
 

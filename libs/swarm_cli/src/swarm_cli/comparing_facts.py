@@ -22,10 +22,10 @@ def fact_rows(group: Group, name: str, settings: Settings) -> list[Row]:
         words = "runs of one seed differ although they say that they repeat"
         return [open_row(group, name, words, per="seed", n=len(seeds))]
     base, head = ([side[seed][0] for seed in seeds] for side in sides)
-    found = find(base, head, paired=True, threshold=settings.threshold, alpha=settings.alpha)
+    found = find(base, head, paired=True, threshold=settings.threshold, alpha=settings.level)
     same = base == head
     if not same and found.large:
-        judged = judge(found, 0.0, better=group.measure(name).better, alpha=settings.alpha)
+        judged = judge(found, 0.0, better=group.measure(name).better, alpha=settings.level)
         verdict, reason = judged.verdict, f"{judged.reason}; same seeds, so the difference is a fact"
     else:
         verdict = "equal"

@@ -20,6 +20,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float = 0.05
     metrics: tuple[str, ...] = ()
     """Only these; empty: all."""
+    looks: int = 1
+    """How often the pairs may be judged, this time included: each look errs in its share of ``alpha``."""
+
+    @property
+    def level(self) -> float:
+        """Share of false alarms of one look: at any of them there are then no more than ``alpha`` (Bonferroni)."""
+        return self.alpha / self.looks
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):

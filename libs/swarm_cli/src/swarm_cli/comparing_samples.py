@@ -36,7 +36,7 @@ def sampled(group: Group, names: Sequence[str], settings: Settings) -> list[Test
         base, head = _paired_values(units, name) if units.paired else _side_values(units, name)
         if not (base and head):
             continue
-        finding = find(base, head, paired=units.paired, threshold=settings.threshold, alpha=settings.alpha)
+        finding = find(base, head, paired=units.paired, threshold=settings.threshold, alpha=settings.level)
         row = new_row(
             group,
             name,
@@ -73,7 +73,7 @@ def paired(group: Group, names: Sequence[str], settings: Settings) -> list[Teste
         base, head = _paired_values(units, name)
         if not base:
             continue
-        finding = find(base, head, paired=True, threshold=settings.threshold, alpha=settings.alpha)
+        finding = find(base, head, paired=True, threshold=settings.threshold, alpha=settings.level)
         row = new_row(
             group,
             name,

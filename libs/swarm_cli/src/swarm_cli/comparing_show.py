@@ -29,7 +29,8 @@ def show(comparison: Comparison) -> None:
         for verdict in COLOURS
         if any(row.verdict == verdict for row in comparison.rows)
     ]
-    what_for = f"shifts of {comparison.threshold * 100:.3g} % or more, at {comparison.alpha:.3g}"
+    looks = f" over {comparison.looks} looks" if comparison.looks > 1 else ""
+    what_for = f"shifts of {comparison.threshold * 100:.3g} % or more, at {comparison.alpha:.3g}{looks}"
     output.line(
         render.styled(comparison.verdict, COLOURS[comparison.verdict])
         + f": {', '.join(counts) or 'nothing could be compared'} ({what_for})"

@@ -16,7 +16,6 @@ from swarm_cli.comparing_show import percent
 from swarm_common.errors import NotFound
 from swarm_statistics.changes import change_points
 
-_BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 60
 
 
@@ -145,7 +144,8 @@ def show(metric: str, found: Sequence[Series]) -> None:
         title = what(series.suite, series.scenario, series.params).removeprefix("/")
         output.line(f"{metric} of {title}: {many(len(values), 'value')}, {series.better} is better")
         low, high = render.number(min(values), series.unit), render.number(max(values), series.unit)
-        output.line(f"  {sparkline(values[-_WIDTH:])}  {low} to {high}")
+        last = values[-_WIDTH:]
+        output.line(f"  {render.sparkline(last, bottom=min(last))}  {low} to {high}")
         first, end = series.points[0], series.points[-1]
         output.line(f"  {render.day_time(first.time)} to {render.day_time(end.time)}")
         rows: list[list[render.Cell]] = [
@@ -166,14 +166,6 @@ def show(metric: str, found: Sequence[Series]) -> None:
             render.table(columns, rows, right=(3, 4, 5, 6))
         else:
             output.line("  its level did not change")
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """Return a bar a value, from the lowest to the highest."""
-    low, high = min(values), max(values)
-    if low == high:
-        return _BARS[0] * len(values)
-    return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)
 
 
 def document(metric: str, found: Sequence[Series]) -> dict[str, Any]:

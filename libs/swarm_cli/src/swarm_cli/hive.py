@@ -18,7 +18,6 @@ T = TypeVar("T")
 COLOURS = {"held": "green", "slowed": "yellow", "stopped": "red", "unsafe": "red"}
 OUTSIDE = "in parentheses: outside its fault model, where it promises nothing"
 _MOST_CHARTS = 3
-_BARS = "▁▂▃▄▅▆▇█"
 _LONGEST_CHART = 60
 """Lines of a counterexample on a terminal; the report has them all."""
 
@@ -399,13 +398,8 @@ def _spread_cells(one: Spread) -> list[Cell]:
         f"{one.bound:.2f}",
         "" if one.expected is None else f"{one.expected:.2f}",
         "" if one.messages_an_agent is None else f"{one.messages_an_agent:.2f}",
-        bars(one.curve),
+        render.sparkline(one.curve, 1.0),
     ]  # fmt: skip
-
-
-def bars(shares: Sequence[float]) -> str:
-    """Return a bar a share, an eighth of the line's height a step: ``▁▂▅█``."""
-    return "".join(_BARS[min(len(_BARS) - 1, int(share * len(_BARS)))] for share in shares)
 
 
 def measure_text(one: Emerged) -> str:

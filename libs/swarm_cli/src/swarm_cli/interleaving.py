@@ -48,6 +48,8 @@ class Pairs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the arm was: a commit, a command."""
     head: str
     seed: int
+    looks: int = 1
+    """How often they could have been judged, as it was fixed beforehand."""
     host: Host | None = None
     pairs: tuple[Pair, ...]
 
@@ -58,22 +60,58 @@ def order_of(pairs: int, seed: int) -> list[Name]:
     return [coin.choice(NAMES) for _ in range(pairs)]
 
 
+def looks_at(pairs: int, most: int) -> list[int]:
+    """Return after how many pairs to look: twice as many each time, the last time at ``most``."""
+    found = [pairs]
+    while found[-1] < most:
+        found.append(min(most, 2 * found[-1]))
+    return found
+
+
 def interleave(
-    arms: tuple[Arm, Arm], pairs: int, seed: int, *, say: Callable[[str], None], host: Host | None = None
+    arms: tuple[Arm, Arm],
+    looks: Sequence[int],
+    seed: int,
+    *,
+    say: Callable[[str], None],
+    host: Host | None = None,
+    warmed: Callable[[Sequence[Facts]], None] = lambda _: None,
+    decided: Callable[[Pairs], bool] = lambda _: False,
 ) -> Pairs:
-    """Run both arms once for nothing (bytecode is compiled, files are read), then all pairs."""
+    """Run both arms once for nothing (bytecode is compiled, files are read), then pairs until one of ``looks`` decides.
+
+    ``looks`` are numbers of pairs, rising; at each of them but the last ``decided`` is asked whether that is enough.
+    ``warmed`` sees what the first runs measured, and may refuse it.
+    """
     by_name = dict(zip(NAMES, arms, strict=True))
+    most = looks[-1]
+    first_runs = []
     for name, arm in by_name.items():
         say(f"warming up {name}: {arm.label}")
-        arm.run()
-    done = []
-    for number, first in enumerate(order_of(pairs, seed), 1):
+        first_runs.append(arm.run())
+    warmed(first_runs)
+    done: list[Pair] = []
+
+    def so_far() -> Pairs:
+        return Pairs(
+            format=FORMAT,
+            base=arms[0].label,
+            head=arms[1].label,
+            seed=seed,
+            looks=len(looks),
+            host=host,
+            pairs=tuple(done),
+        )
+
+    for number, first in enumerate(order_of(most, seed), 1):
         found = {name: by_name[name].run() for name in sorted(NAMES, key=lambda name: name != first)}
         done.append(Pair(first=first, base=found["base"], head=found["head"]))
-        say(f"pair {number} of {pairs}: {_words(found['base'], found['head'])}")
-    return Pairs(
-        format=FORMAT, base=arms[0].label, head=arms[1].label, seed=seed, host=host, pairs=tuple(done)
-    )
+        say(f"pair {number} of {most}: {_words(found['base'], found['head'])}")
+        if number in looks[:-1]:
+            if decided(so_far()):
+                break
+            say(f"after {number} pairs it is open: going on to {looks[looks.index(number) + 1]}")
+    return so_far()
 
 
 def _words(base: Facts, head: Facts) -> str:
@@ -125,5 +163,5 @@ def sides(pairs: Pairs) -> tuple[Sequence[Facts], Sequence[Facts]]:
 
 
 def described(pairs: Pairs) -> dict[str, Any]:
-    """Return what a document says of the pairs beside the comparison."""
+    """Return what a document says of the pairs beside the comparison; how often they were looked at, it says itself."""
     return {"base": pairs.base, "head": pairs.head, "seed": pairs.seed, "pairs": len(pairs.pairs)}

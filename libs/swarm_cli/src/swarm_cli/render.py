@@ -15,6 +15,7 @@ Cell = str | tuple[str, str]
 
 _SCALED = frozenset({"s", "us", "bytes"})
 """Units that are shown in whichever of their multiples reads best: both ends of an interval name theirs."""
+_BARS = "▁▂▃▄▅▆▇█"
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
 COLOURS = {
     "completed": "green",
@@ -24,6 +25,16 @@ COLOURS = {
     "failed": "red",
     "rejected": "red",
 }
+
+
+def sparkline(values: Sequence[float | None], top: float | None = None, *, bottom: float = 0.0) -> str:
+    """Return a character for each value, from ``bottom`` to the greatest or to ``top``; a space where there is none."""
+    most = max((value for value in values if value is not None), default=bottom) if top is None else top
+    room = most - bottom
+    return "".join(
+        " " if value is None else _BARS[max(0, min(7, int((value - bottom) / room * 8))) if room > 0 else 0]
+        for value in values
+    )
 
 
 def status_cell(status: str) -> Cell:

@@ -13,7 +13,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from swarm_cli import output, render
-from swarm_cli.boards import Events, Progress, Services, Use, event_line, live_line, printable, sparkline
+from swarm_cli.boards import Events, Progress, Services, Use, event_line, live_line, printable
 from swarm_common import live
 from swarm_common.client import Client
 from swarm_common.events.envelope import plain
@@ -151,7 +151,7 @@ def _service_row(name: str, uses: list[Use | None], length: int) -> list[str]:
         return [f"{name} (silent)", *[""] * 9]
 
     def spark(read: Callable[[Use], float | None], top: float | None = None) -> str:
-        return sparkline([None if use is None else read(use) for use in uses[-length:]], top)
+        return render.sparkline([None if use is None else read(use) for use in uses[-length:]], top)
 
     return [
         name if now.instances == 1 else f"{name} ×{now.instances}",
@@ -182,7 +182,7 @@ def run_board(progress: Progress, events: Events, height: int) -> RenderableType
     )
     rates, length_s = progress.throughput()
     speed = Text(
-        f"tasks/s {sparkline(rates)} at most {max(rates):,.0f}, in stretches of {render.seconds(length_s)}"
+        f"tasks/s {render.sparkline(rates)} at most {max(rates):,.0f}, in stretches of {render.seconds(length_s)}"
         if rates
         else ""
     )

@@ -50,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stream_replicas: int = 1
     """Copies that a NATS cluster keeps of each stream; 3 or 5 there, 1 on a single broker."""
     data_dir: str = ""
-    """Where a service keeps projections; empty means in memory."""
+    """Where a service keeps projections; empty means a temporary directory, which ends with the service."""
     dashboard_port: int = 0
     """Port of the dashboard; 0 means none."""
     dashboard_host: str = "127.0.0.1"

@@ -44,13 +44,21 @@ class Engine:
     """Takes runs forward. One call at a time for a run; different runs go side by side."""
 
     def __init__(
-        self, event_log: EventLog, tracer: Tracer, source: str, suites: Mapping[str, Suite], version: str
+        self,
+        event_log: EventLog,
+        tracer: Tracer,
+        source: str,
+        suites: Mapping[str, Suite],
+        version: str,
+        *,
+        endpoint: bool = False,
     ) -> None:
         self._log = event_log
         self._tracer = tracer
         self._source = source
         self._suites = suites
         self._version = version
+        self._endpoint = endpoint
         self._stopwatch = Stopwatch()
         self._states: dict[str, RunState] = {}
         self._timers: dict[str, set[str]] = {}
@@ -74,7 +82,12 @@ class Engine:
             self._stopwatch.start(run)
             try:
                 decided = begin(
-                    request, self._suites, moment, f"swarm-coordinator {self._version}", this_host()
+                    request,
+                    self._suites,
+                    moment,
+                    f"swarm-coordinator {self._version}",
+                    this_host(),
+                    endpoint=self._endpoint,
                 )
                 with self._tracer.send((decided,), span) as sent:
                     event = new_event(

@@ -44,6 +44,8 @@ class Param(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Allowed values; of a list, allowed members; of a dict, allowed keys."""
     required: bool = False
     """It must be given; the default only shows what it is like."""
+    endpoint: str = ""
+    """What the default stands for where the stack has a language model's endpoint: runs record this in its place."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,6 +63,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Parameters that, where they are not at their default, make the outcome depend on timing or on earlier runs."""
     timed_with: dict[str, tuple[str, ...]] = {}
     """By parameter: values, of a list members, with which the outcome depends on something outside, as a paid model."""
+    settled_by: str = ""
+    """Parameter that, where it is given, answers in place of what is outside: a recording."""
 
     def repeats(self, params: Mapping[str, Any]) -> bool:
         """Say whether these (complete) parameters and a seed give the same digest each time."""
@@ -69,7 +73,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             and all(
                 params[param.name] == param.default for param in self.params if param.name in self.timed_by
             )
-            and not any(_names(params[name]) & set(values) for name, values in self.timed_with.items())
+            and (
+                bool(self.settled_by and params[self.settled_by])
+                or not any(_names(params[name]) & set(values) for name, values in self.timed_with.items())
+            )
         )
 
 
@@ -151,8 +158,10 @@ def find_scenario(suite: Suite, name: str) -> Scenario:
     )
 
 
-def complete_params(scenario: Scenario, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters with every default filled in.
+def complete_params(
+    scenario: Scenario, given: Mapping[str, Any], *, endpoint: bool = False
+) -> dict[str, Any]:
+    """Return the parameters with every default filled in; ``endpoint`` says whether the stack has one.
 
     Raises :class:`UsageError` naming the parameter that is unknown, of the wrong type or out of range.
     """
@@ -166,7 +175,14 @@ def complete_params(scenario: Scenario, given: Mapping[str, Any]) -> dict[str, A
                 given=_text(given[name]),
                 allowed=allowed,
             )
-    return {name: _checked(param, _given(scenario, param, given)) for name, param in known.items()}
+    found = {name: _checked(param, _given(scenario, param, given)) for name, param in known.items()}
+    if endpoint:
+        found |= {
+            name: param.endpoint
+            for name, param in known.items()
+            if param.endpoint and found[name] == param.default
+        }
+    return found
 
 
 def _given(scenario: Scenario, param: Param, given: Mapping[str, Any]) -> Any:

@@ -88,11 +88,17 @@ def _opened(request: Request) -> Request:
 
 
 def begin(
-    request: Request, suites: Mapping[str, Suite], moment: Moment, engine: str, host: Host | None = None
+    request: Request,
+    suites: Mapping[str, Suite],
+    moment: Moment,
+    engine: str,
+    host: Host | None = None,
+    *,
+    endpoint: bool = False,
 ) -> Started | Rejected:
-    """Return how the run begins, or why there is none. Pure."""
+    """Return how the run begins, or why there is none. Pure; ``endpoint``: the stack has a language model's."""
     try:
-        return _started(request, suites, moment, engine, host)
+        return _started(request, suites, moment, engine, host, endpoint=endpoint)
     except UsageError as error:
         return Rejected(
             reason=_cut(str(error)),
@@ -104,7 +110,13 @@ def begin(
 
 
 def _started(
-    request: Request, suites: Mapping[str, Suite], moment: Moment, engine: str, host: Host | None
+    request: Request,
+    suites: Mapping[str, Suite],
+    moment: Moment,
+    engine: str,
+    host: Host | None,
+    *,
+    endpoint: bool,
 ) -> Started:
     asked = _typed(request.body)
     if asked.suite not in suites:
@@ -117,7 +129,7 @@ def _started(
         )
     suite = suites[asked.suite]
     scenario = find_scenario(suite, asked.scenario)
-    params = complete_params(scenario, asked.params)
+    params = complete_params(scenario, asked.params, endpoint=endpoint)
     timeout_s = scenario.timeout_s if asked.timeout_s is None else asked.timeout_s
     if not 0 < timeout_s <= LONGEST_RUN_S:
         allowed = f"more than 0, at most {LONGEST_RUN_S:g} seconds"

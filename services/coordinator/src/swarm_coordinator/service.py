@@ -58,7 +58,14 @@ class Coordinator:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.engine = Engine(context.log, context.tracer, context.source, SUITES, __version__)
+        self.engine = Engine(
+            context.log,
+            context.tracer,
+            context.source,
+            SUITES,
+            __version__,
+            endpoint=bool(context.settings.llm_url),
+        )
         self.wakeups = Wakeups(self.handle)
 
     async def start(self) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,6 +52,16 @@ def compare(
     pairs: Annotated[
         int, typer.Option(help="How many pairs, with --interleave; fixed beforehand.", min=1, max=1000)
     ] = _PAIRS,
+    up_to: Annotated[
+        int | None,
+        typer.Option(
+            help="Where --pairs leave something open, go on to twice as many, and so on up to this; each look errs in "
+            "its share of --alpha.",
+            min=1,
+            max=1000,
+            metavar="PAIRS",
+        ),
+    ] = None,
     param: Annotated[
         list[str] | None,
         typer.Option(
@@ -84,19 +94,36 @@ def compare(
     commands = {"--base-command": base_command, "--head-command": head_command, "--command": command}
     given = [name for name, value in commands.items() if value is not None]
     if not interleave:
-        if given or param or out is not None:
-            extra = [*given, *(["-p"] if param else []), *(["-o"] if out is not None else [])]
+        others = {"-p": param, "-o": out, "--up-to": up_to}
+        extra = [*given, *(name for name, value in others.items() if value)]
+        if extra:
             raise UsageError(
                 f"{', '.join(extra)} goes with --interleave, which measures now; without it, recorded runs are "
                 "compared",
                 field="interleave",
             )
         return _recorded(names or [], wanted, json=json)
+    if up_to is not None and up_to < pairs:
+        raise UsageError(
+            f"--up-to {up_to} is less than --pairs {pairs}, where the first look is",
+            field="up_to",
+            given=str(up_to),
+            allowed=f"{pairs} to 1000",
+        )
     if out is not None:
         _check_writable(out)
+    from swarm_cli.interleaving import looks_at  # noqa: PLC0415 - not for --help
+
     with _interruptible():
         measured = _measure(
-            names or [], pairs, seed, param or [], (base_command, head_command), command, quiet=json
+            names or [],
+            looks_at(pairs, up_to or pairs),
+            seed,
+            param or [],
+            (base_command, head_command),
+            command,
+            wanted,
+            quiet=json,
         )
     return _show_pairs(measured, wanted, out=out, json=json)
 
@@ -186,7 +213,7 @@ def read_sides(names: list[str]) -> tuple[list[Facts], list[Facts]]:
     return base, head
 
 
-def _check_metrics(wanted: Settings, runs: list[Facts]) -> None:
+def _check_metrics(wanted: Settings, runs: Sequence[Facts]) -> None:
     there = sorted({one.name for run in runs for one in run.metrics})
     for name in wanted.metrics:
         if name not in there:
@@ -213,11 +240,12 @@ def _show(comparison: Comparison, *, json: bool, sides: dict[str, Any]) -> int:
 
 def _measure(
     names: list[str],
-    pairs: int,
+    looks: Sequence[int],
     seed: int,
     params: list[str],
     commands: tuple[str | None, str | None],
     command: str | None,
+    wanted: Settings,
     *,
     quiet: bool,
 ) -> Pairs:
@@ -227,7 +255,15 @@ def _measure(
     say = (lambda _: None) if quiet else output.note
     with tempfile.TemporaryDirectory(prefix="swarm-compare-") as scratch, contextlib.ExitStack() as stack:
         arms = _arms(names, seed, params, commands, command, Path(scratch), stack)
-        return interleaving.interleave(arms, pairs, seed, say=say, host=this_host())
+        return interleaving.interleave(
+            arms,
+            looks,
+            seed,
+            say=say,
+            host=this_host(),
+            warmed=lambda runs: _check_metrics(wanted, runs),
+            decided=lambda pairs: not _compared(pairs, wanted).open,
+        )
 
 
 def _arms(
@@ -287,15 +323,24 @@ def _interruptible() -> Iterator[None]:
 
 def _show_pairs(measured: Pairs, wanted: Settings, *, out: Path | None, json: bool) -> int:
     from swarm_cli import interleaving  # noqa: PLC0415
-    from swarm_cli.comparing import compare_pairs  # noqa: PLC0415
 
     if out is not None:
         interleaving.write_pairs(out, measured)
-    base, head = (list(side) for side in interleaving.sides(measured))
-    _check_metrics(wanted, [*base, *head])
+    _check_metrics(wanted, [run for side in interleaving.sides(measured) for run in side])
+    comparison = _compared(measured, wanted)
     if not json:
-        output.line(f"base {measured.base}, head {measured.head}: {len(base)} pairs")
-    return _show(compare_pairs(base, head, wanted), json=json, sides=interleaving.described(measured))
+        output.line(f"base {measured.base}, head {measured.head}: {len(measured.pairs)} pairs")
+    return _show(comparison, json=json, sides=interleaving.described(measured))
+
+
+def _compared(measured: Pairs, wanted: Settings) -> Comparison:
+    """Judge pairs: at their share of ``alpha``, for as many looks as could have been taken."""
+    import msgspec  # noqa: PLC0415 - not for --help
+
+    from swarm_cli.comparing import compare_pairs  # noqa: PLC0415
+    from swarm_cli.interleaving import sides  # noqa: PLC0415
+
+    return compare_pairs(*sides(measured), msgspec.structs.replace(wanted, looks=measured.looks))
 
 
 APPS = {"compare": single(compare)}

@@ -55,6 +55,7 @@ def common(*, family: str, items: int, agents: int = 6) -> tuple[Param, ...]:
             type="str",
             default="default",
             choices=("default", "embedded", *OUTSIDE),
+            endpoint="openai",
             description="who answers; default: the endpoint of SWARM_LLM_URL, else the embedded model",
         ),
         Param(name="model", type="str", default="", description="the executor's model; empty: its own"),

@@ -169,4 +169,5 @@ SCENARIO = Scenario(
     timeout_s=24 * 3600.0,
     timed_by=shared.TIMED_BY,
     timed_with=shared.OUTSIDERS,
+    settled_by="recording",
 )

@@ -86,4 +86,5 @@ SCENARIO = Scenario(
     timeout_s=3600.0,
     timed_by=shared.TIMED_BY,
     timed_with=shared.OUTSIDERS,
+    settled_by="recording",
 )

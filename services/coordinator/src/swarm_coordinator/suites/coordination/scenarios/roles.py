@@ -73,4 +73,5 @@ SCENARIO = Scenario(
     timeout_s=7200.0,
     timed_by=shared.TIMED_BY,
     timed_with=shared.OUTSIDERS,
+    settled_by="recording",
 )

@@ -8,16 +8,20 @@ import acting
 import append
 import collection
 import combine
+import comparing
 import consume
 import ensemble
+import families
 import histories
 import latency
 import live
 import memory
+import neural
 import noop
 import primitives
 import quality
 import queries
+import repeats
 import replay
 import simulator
 import speedup
@@ -47,6 +51,10 @@ BENCHES = [
         structures,
         collection,
         primitives,
+        neural,
+        comparing,
+        repeats,
+        families,
     )
 ]
 

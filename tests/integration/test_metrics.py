@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,33 @@ async def test_a_view_is_made_anew_beside_the_one_that_answers(
         fresh.apply([event async for event in filled.log.read("swarm.>")])
         assert found._now.projection.dump() == fresh.dump()
     assert os.listdir(tmp_path) == [found.path.name]  # noqa: PTH208 - it blocks for no time
+
+
+async def test_a_view_takes_no_place_before_it_has_read_all_of_the_log(
+    filled: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, go_on = asyncio.Event(), asyncio.Event()
+    take = view.Feed.take
+
+    def slowly(feed: view.Feed, event: Event) -> Awaitable[None] | None:
+        take(feed, event)
+        taken.set()
+        return asyncio.ensure_future(go_on.wait())  # type: ignore[arg-type]  # nobody reads what it gives
+
+    async with opened(filled, tmp_path) as found:
+        before = await whole(found, about)
+        monkeypatch.setattr(view.Feed, "take", slowly)
+        await found.rebuild()
+        await asyncio.wait_for(taken.wait(), 20)
+        old = found._now
+        for _ in range(3):
+            assert await found.ask(about, {}) == (before, 0)
+            assert found.rebuilding in {4 * RUNS, 4 * RUNS - 1}  # all but the one that was taken
+        assert found._now is old
+        go_on.set()
+        await until(lambda: found.rebuilding is None, what="the new view to take its place")
+        assert found._now is not old
+        assert await found.ask(about, {}) == (before, 0)
 
 
 # -- the service -------------------------------------------------------------------------------------------

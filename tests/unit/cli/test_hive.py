@@ -147,6 +147,17 @@ def test_a_taste_charts_broken_promises_alone(capsys: pytest.CaptureFixture[str]
     assert "again: " in capsys.readouterr().out
 
 
+def test_a_taste_shows_the_scores_that_no_table_of_its_own_has(capsys: pytest.CaptureFixture[str]) -> None:
+    score = Metric(name="score.lateral", value=0.875, unit="ratio")
+    gap = Metric(name="gap.raft", value=0.5, unit="ratio")
+    show_result(view_of({"hive": MATRIX}, score, gap, suite="quick"))
+    text = capsys.readouterr().out
+    assert "score.lateral" in text
+    assert "gap.raft" not in text
+    show_result(view_of(MATRIX, score, suite="hive"))
+    assert "score.lateral" not in capsys.readouterr().out
+
+
 def test_live_cells_are_held_against_the_round_of_the_same_agents(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [" ".join(line.split()) for line in printed(capsys, {"live": [LIVE, BROKEN]})]
     assert "pbft 4 none held 2.50 ms 8.00 ms 2.50 24.0 812 200 of 200 1 yes, 400 operations" in lines

@@ -12,6 +12,7 @@ from swarm_common.errors import UsageError
 from swarm_common.events import Task
 from swarm_common.events.agent import TaskDone
 from swarm_common.ids import is_token
+from swarm_common.patterns import PATTERNS
 from swarm_coordinator.plans import (
     Fact,
     Finish,
@@ -297,6 +298,8 @@ def test_quick_is_all_of_them_one_after_the_other() -> None:
     assert isinstance(second, Step)
     worlds = [task for task in second.tasks if task.kind == "simulate"]
     assert {task.params["fault"] for task in worlds} == {"none", "crash", "byzantine"}
-    rest = tuple(task for task in second.tasks if task not in worlds)
+    learned = [task for task in second.tasks if task.kind == "learn_pattern"]
+    assert [task.params["pattern"] for task in learned] == list(PATTERNS)
+    rest = tuple(task for task in second.tasks if task not in worlds and task not in learned)
     assert rest[:-1] == tuple(plan("ensemble", "breast_cancer"))[:-1]
     assert [task.kind for task in second.tasks].count("recall") == 1

@@ -10,6 +10,7 @@ from swarm_coordinator.suites.ensemble.results import ensemble_metrics, ensemble
 from swarm_coordinator.suites.ensemble.tasks import Plan, ensemble_tasks
 from swarm_coordinator.suites.hive import simulate
 from swarm_coordinator.suites.hive.params import results_of
+from swarm_coordinator.suites.neural import patterns
 from swarm_coordinator.suites.noop import noop_metrics, noop_tasks
 
 _CASE = "breast_cancer"
@@ -21,17 +22,23 @@ _TOLD = ("unsafe_inside", "worlds")
 """Of what the worlds measure: the promise, and how often it was put to the test."""
 
 
+_LEARNING = {"repeats": 1, "timings": 20}
+"""Each pattern once. What a step of it takes is not told: other work goes on beside it."""
+
+
 class Quick:
-    """Empty tasks, an ensemble on real data, simulated worlds of two protocols: their own planners, side by side."""
+    """Empty tasks, an ensemble on real data, worlds of two protocols, six patterns: their own planners in one run."""
 
     name = "quick"
     description = (
-        "A taste of all: the platform's own overhead, an ensemble on real data, protocols under faults"
+        "A taste of all: the platform's own overhead, an ensemble on real data, protocols under faults, patterns "
+        "learned from nothing"
     )
     scenarios = (
         Scenario(
             name="taste",
-            description="200 empty tasks, the ensemble on breast_cancer, Raft and PBFT in 300 simulated worlds",
+            description="200 empty tasks, the ensemble on breast_cancer, Raft and PBFT in 300 simulated worlds, six "
+            "patterns of thinking learned once each",
             params=(
                 Param(
                     name="tasks",
@@ -45,6 +52,7 @@ class Quick:
             targets=(
                 Target(metric="accuracy", op=">=", target=0.92),
                 Target(metric="unsafe_inside", op="==", target=0),
+                Target(metric="not_above_chance", op="==", target=0),
                 Target(metric="seconds", op="<=", target=60),
             ),
             timeout_s=300.0,
@@ -52,17 +60,23 @@ class Quick:
     )
 
     def plan(self, sofar: SoFar) -> Step | Finish:
-        """Return the empty tasks, then the ensemble's and the worlds, then what all of them measured."""
+        """Return the empty tasks, then the ensemble's, the worlds and the patterns, then what all of them measured."""
         if sofar.step == 0:
             return Step(tasks=noop_tasks(int(sofar.params["tasks"])))
         plan, strategy = _ensemble(sofar)
         if sofar.step == 1:
             return Step(
-                tasks=(*ensemble_tasks(plan), *_worlds(sofar).tasks, recall_task(sofar, self.name)),
+                tasks=(
+                    *ensemble_tasks(plan),
+                    *_worlds(sofar).tasks,
+                    *patterns.tasks_of(complete_params(patterns.SCENARIO, _LEARNING)),
+                    recall_task(sofar, self.name),
+                ),
             )
         empty = noop_metrics(sofar)
         ensemble = {**ensemble_result(sofar, plan, strategy), "best_known": best_known(sofar)}
         cells = simulate.cells_of(results_of(sofar, Simulated))
+        rows, _ = patterns.learned(sofar)
         return Finish(
             result={
                 "noop": {"tasks": empty[0].value},
@@ -72,6 +86,8 @@ class Quick:
             metrics=(
                 *ensemble_metrics(sofar, plan, strategy),
                 *(metric for metric in simulate.metrics_of(cells) if metric.name in _TOLD),
+                *(patterns.score_of(row) for row in rows),
+                patterns.not_above_chance(rows),
                 *(metric for metric in empty if metric.name != "throughput"),
             ),
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from swarm_common.events import Metric, Target
+from swarm_common.events import Metric, Target, Task
 from swarm_common.events.agent import PatternLearned
 from swarm_common.patterns import PATTERNS
 from swarm_coordinator.plans import Finish, Param, Scenario, SoFar, Step
@@ -32,19 +32,8 @@ MEMORY_BYTES = 512_000_000
 def plan(sofar: SoFar) -> Step | Finish:
     """Plan every repeat of every pattern, then what each came to."""
     if sofar.step == 0:
-        return Step(
-            tasks=tuple(
-                task_of(f"{pattern}-{repeat}", pattern, repeat, sofar.params)
-                for repeat in range(sofar.params["repeats"])
-                for pattern in once(sofar.params["patterns"])
-            )
-        )
-    found = sorted(results_of(sofar, PatternLearned), key=lambda pair: pair[1].repeat)
-    by_pattern = {
-        name: tasks for name in PATTERNS if (tasks := [pair for pair in found if pair[1].pattern == name])
-    }
-    drawn = {name: resampled([data for _, data in tasks], sofar.seed) for name, tasks in by_pattern.items()}
-    rows = [measured(tasks, sofar.seed, drawn[name]) for name, tasks in by_pattern.items()]
+        return Step(tasks=tasks_of(sofar.params))
+    rows, drawn = learned(sofar)
     whole = overall(rows, drawn)
     return Finish(
         result={"neural": result_of(rows, whole, sofar)},
@@ -54,6 +43,25 @@ def plan(sofar: SoFar) -> Step | Finish:
             seconds(sofar.elapsed_s),
         ),
     )
+
+
+def tasks_of(params: Mapping[str, Any]) -> tuple[Task, ...]:
+    """Return every repeat of every pattern."""
+    return tuple(
+        task_of(f"{pattern}-{repeat}", pattern, repeat, params)
+        for repeat in range(params["repeats"])
+        for pattern in once(params["patterns"])
+    )
+
+
+def learned(sofar: SoFar) -> tuple[list[Measured], dict[str, list[float]]]:
+    """Return what each pattern came to, and by pattern the scores of its resamples."""
+    found = sorted(results_of(sofar, PatternLearned), key=lambda pair: pair[1].repeat)
+    by_pattern = {
+        name: tasks for name in PATTERNS if (tasks := [pair for pair in found if pair[1].pattern == name])
+    }
+    drawn = {name: resampled([data for _, data in tasks], sofar.seed) for name, tasks in by_pattern.items()}
+    return [measured(tasks, sofar.seed, drawn[name]) for name, tasks in by_pattern.items()], drawn
 
 
 def result_of(rows: Sequence[Measured], whole: Overall, sofar: SoFar) -> dict[str, Any]:
@@ -80,13 +88,7 @@ def _whole(rows: Sequence[Measured], whole: Overall) -> tuple[Metric, ...]:
             estimator=f"{FORMULA}; {_HOW}",
             source=source,
         ),
-        count(
-            "not_above_chance",
-            sum(not row.above_chance for row in rows),
-            len(rows),
-            "patterns whose score's interval is not wholly above chance",
-            source,
-        ),
+        not_above_chance(rows),
         count(
             "not_learned",
             sum(not row.learned for row in rows),
@@ -96,6 +98,17 @@ def _whole(rows: Sequence[Measured], whole: Overall) -> tuple[Metric, ...]:
         ),
         *(_slowest(rows, name) for name in TIMED),
         _memory(rows),
+    )
+
+
+def not_above_chance(rows: Sequence[Measured]) -> Metric:
+    """Return how many patterns show nothing that guessing would not."""
+    return count(
+        "not_above_chance",
+        sum(not row.above_chance for row in rows),
+        len(rows),
+        "patterns whose score's interval is not wholly above chance",
+        tuple(event for row in rows for event in row.source),
     )
 
 
@@ -130,19 +143,24 @@ def _memory(rows: Sequence[Measured]) -> Metric:
     )
 
 
+def score_of(row: Measured) -> Metric:
+    """Return a pattern's score beside chance and a baseline."""
+    return Metric(
+        name=f"score.{row.pattern}",
+        value=row.score,
+        unit="ratio",
+        n=row.questions,
+        low=row.low,
+        high=row.high,
+        estimator=f"mean over questions; {_HOW}; chance {row.chance:.3g}, baseline {row.baseline:.3g}",
+        source=row.source,
+    )
+
+
 def _each(row: Measured) -> tuple[Metric, ...]:
     """Return what was measured of one pattern."""
     return (
-        Metric(
-            name=f"score.{row.pattern}",
-            value=row.score,
-            unit="ratio",
-            n=row.questions,
-            low=row.low,
-            high=row.high,
-            estimator=f"mean over questions; {_HOW}; chance {row.chance:.3g}, baseline {row.baseline:.3g}",
-            source=row.source,
-        ),
+        score_of(row),
         *(
             Metric(
                 name=f"{name}_{label}.{row.pattern}",

@@ -352,6 +352,27 @@ def test_a_metric_that_nobody_measured_is_named_with_those_that_are() -> None:
         series_of(timed("a", 0.0, 3), "second")
 
 
+def test_pairs_are_open_while_more_of_them_could_decide() -> None:
+    base = timed("base", 0.0, 8)
+    near, worse, same = (timed("head", mean, 8) for mean in (math.log(1.05), 0.6, 0.0))
+    found = {
+        name: compare_pairs(base, head, Settings(looks=2))
+        for name, head in (("near", near), ("worse", worse), ("same", same))
+    }
+    assert {name: one.verdict for name, one in found.items()} == {
+        "near": "inconclusive",
+        "worse": "regression",
+        "same": "inconclusive",
+    }
+    assert {name for name, one in found.items() if one.open} == {"near", "same"}
+    unknown = [
+        [replace(run, metrics=tuple(replace(one, better="neither") for one in run.metrics)) for run in side]
+        for side in (base, worse)
+    ]
+    changed = compare_pairs(*unknown, Settings(looks=2))
+    assert (changed.verdict, changed.open) == ("inconclusive", False)
+
+
 # -- how often it errs: few sessions here, a thousand in bench/comparing.py -----------------------------------
 
 

@@ -31,8 +31,21 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def open(self) -> bool:
-        """Whether nothing regressed, and more values could decide what is inconclusive."""
-        return self.verdict == "inconclusive" and any(row.needs is not None for row in self.rows)
+        """Whether nothing regressed, and more pairs could decide what is inconclusive.
+
+        They cannot where seeds differ, nor where it is plain that a metric changed, but not whether that is better.
+        """
+        return self.verdict == "inconclusive" and any(
+            row.verdict == "inconclusive" and row.p_adjusted is not None and not self._plain(row)
+            for row in self.rows
+        )
+
+    def _plain(self, row: Row) -> bool:
+        return (
+            row.better == "neither"
+            and (row.p_adjusted or 0.0) < self.alpha / self.looks
+            and abs(row.shift or 0.0) >= self.threshold
+        )
 
     @property
     def exit_code(self) -> int:

@@ -113,6 +113,9 @@ def test_pairs_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert is_pairs(path)
     assert read_pairs(path) == found
     assert [len(side) for side in sides(found)] == [3, 3]
+    path.write_bytes(path.read_bytes().replace(b'"seed": 1', b'"seed": 1, "looks": 0'))
+    with pytest.raises(InvalidEvent, match=r"`int` >= 1 - at `\$.looks`"):
+        read_pairs(path)
     path.write_text('{"format": "swarm-pairs/2", "base": "a", "head": "b", "seed": 1, "pairs": []}')
     assert not is_pairs(path)
     with pytest.raises(InvalidEvent, match="no pairs of the format swarm-pairs/1"):

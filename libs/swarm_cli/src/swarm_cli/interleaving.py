@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -48,7 +48,7 @@ class Pairs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the arm was: a commit, a command."""
     head: str
     seed: int
-    looks: int = 1
+    looks: Annotated[int, msgspec.Meta(ge=1)] = 1
     """How often they could have been judged, as it was fixed beforehand."""
     host: Host | None = None
     pairs: tuple[Pair, ...]

@@ -125,6 +125,16 @@ def test_a_curve_is_fitted_over_all_sizes_of_each_way() -> None:
     assert all(task.kind != "fit_curve" for step in steps("proposal_conflicts", sizes=[10]) for task in step)
 
 
+def test_what_scatters_more_is_repeated_more_often() -> None:
+    repeats = {
+        task.params["variant"]: task.params["repeats"]
+        for scenario in ("agent_spawning", "parallel_agents")
+        for step in steps(scenario, repeats=2)
+        for task in step
+    }
+    assert repeats == {"forked": 2, "warm": 20, "work": 6}
+
+
 def test_sizes_and_repeats_are_the_users() -> None:
     kinds = [task.kind for step in steps("orchestration_throughput", sizes=[3], repeats=1) for task in step]
     assert kinds == ["noop"] * 9 + ["time_log"]

@@ -64,6 +64,11 @@ def _one_case(entry: Entry, variant: str, size: int, params: Mapping[str, Any]) 
     )
 
 
+#: By variant: so many times the repeats of others. Warm agents answer in a millisecond, which scatters more than the
+#: making of new ones; and of the pairs of one agent and several, whose cores neighbours share, it takes many.
+_REPEATED = {"warm": 10, "work": 3}
+
+
 def _agents(entry: Entry, size: int, params: Mapping[str, Any], _seed: int) -> Iterator[MakeStep]:
     for variant in entry.variants:
         task = Task(
@@ -76,8 +81,7 @@ def _agents(entry: Entry, size: int, params: Mapping[str, Any], _seed: int) -> I
                 "scenario": entry.name,
                 "variant": variant,
                 "size": size,
-                # Warm agents answer in a millisecond, which scatters more than the making of new ones.
-                "repeats": params["repeats"] * (10 if variant == "warm" else 1),
+                "repeats": params["repeats"] * _REPEATED.get(variant, 1),
             },
         )
         yield lambda task=task: (task,)  # type: ignore[misc]

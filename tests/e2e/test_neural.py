@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -75,8 +76,11 @@ def test_a_replay_decides_alike(neural: Stack, small: dict[str, Any]) -> None:
 
 def test_table_and_page_say_what_was_learned(neural: Stack, small: dict[str, Any]) -> None:
     shown = neural.swarm("show", small["run"])
-    for pattern in PATTERNS:
-        assert any(line.startswith(f"{pattern} ") and " ms" in line for line in shown.splitlines())
+    scores = {row["pattern"]: f" {row['score']:.3f} " for row in small["result"]["neural"]["patterns"]}
+    assert set(scores) == set(PATTERNS)
+    for pattern, score in scores.items():  # with times of steps, in whichever unit they are read best
+        lines = [line for line in shown.splitlines() if line.startswith(f"{pattern} ")]
+        assert any(score in line and re.search(r"\d (µs|ms)\b", line) for line in lines), lines
     assert "overall" in shown
     page = neural.swarm("report", small["run"], "-o", "-")
     assert "Patterns of thinking" in page
